@@ -1,0 +1,1 @@
+"""Streaming inference on Kafka: agents, Feast features, ONNX models, exactly once."""

@@ -1,0 +1,1 @@
+"""The local Kafka for development, tests and the demo."""

@@ -1,0 +1,1 @@
+"""From a plan of plain data to one running Bytewax dataflow."""

@@ -1,0 +1,1 @@
+"""The steps of a compiled dataflow, each over a whole batch."""

@@ -1,0 +1,1 @@
+"""Features joined to events; the home of Feast."""

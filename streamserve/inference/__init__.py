@@ -1,0 +1,1 @@
+"""Model packages and their runners; the home of ONNX Runtime."""

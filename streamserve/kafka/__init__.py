@@ -1,0 +1,1 @@
+"""Kafka: source, sink and the one transaction; the home of confluent-kafka."""

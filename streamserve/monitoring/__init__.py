@@ -1,0 +1,1 @@
+"""Statistics and drift of features and predictions; the home of River."""

@@ -1,0 +1,1 @@
+"""What the person on call looks at: metrics, health, logs."""

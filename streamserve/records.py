@@ -1,0 +1,150 @@
+"""What travels: records in, outcomes out, predictions between.
+
+A *record* is Kafka's envelope, an *event* its value, a *row* a model's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Generic, Literal, NamedTuple, Protocol, TypeAlias
+
+from typing_extensions import TypeVar
+
+Scalar: TypeAlias = str | int | float | bool | datetime | None
+"""What a feature, a model input or a label can be."""
+
+Role: TypeAlias = Literal["champion", "canary", "shadow", "fallback"]
+"""The part a model version plays when it answers."""
+
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+
+V_co = TypeVar("V_co", covariant=True)
+K_co = TypeVar("K_co", covariant=True, default=str)
+P_co = TypeVar("P_co", covariant=True)
+
+
+def to_datetime(epoch_ms: int) -> datetime:
+    """Return the UTC datetime of ``epoch_ms``.
+
+    >>> to_datetime(0).isoformat()
+    '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+def to_epoch_ms(instant: datetime) -> int:
+    """Return milliseconds since the epoch; a datetime without a zone is taken as UTC.
+
+    >>> to_epoch_ms(datetime(1970, 1, 1, 0, 0, 1))
+    1000
+    """
+    aware = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1000)
+
+
+class RawRecord(Protocol):
+    """A record as the Kafka client delivers it; ``confluent_kafka.Message`` fits."""
+
+    def value(self) -> bytes | None:
+        """Return the payload, ``None`` for a tombstone."""
+
+    def key(self) -> bytes | None:
+        """Return the key."""
+
+    def topic(self) -> str | None:
+        """Return the topic's name."""
+
+    def partition(self) -> int | None:
+        """Return the partition's number."""
+
+    def offset(self) -> int | None:
+        """Return the record's offset."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return the kind of timestamp and milliseconds since the epoch."""
+        ...
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        """Return the headers in order."""
+
+
+class Coordinates(NamedTuple):
+    """Where a record came from: topic, partition, offset."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[V_co, K_co]):
+    """One record of a topic, its value and key decoded.
+
+    ``timestamp`` is the record's Kafka timestamp, in UTC.
+    """
+
+    value: V_co
+    key: K_co | None
+    timestamp: datetime
+    topic: str
+    partition: int
+    offset: int
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(Generic[P_co]):
+    """A model's answer with its lineage."""
+
+    output: P_co
+    model: str
+    version: str
+    role: Role = "champion"
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Answer of a two-class model: ``probability`` is that of the positive class."""
+
+    label: bool
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Answer of a model of many classes."""
+
+    label: str
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Answer of a model of a quantity."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """One message to produce; ``timestamp_ms`` of 0 leaves the time to the producer."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    partition: int | None = None
+    timestamp_ms: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one input record in one agent: emissions, a dead letter, or neither (filtered)."""
+
+    emissions: list[Emission] = field(default_factory=list[Emission])
+    error: Exception | None = None
