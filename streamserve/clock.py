@@ -17,6 +17,10 @@ class Clock(Protocol):
         """Return seconds on a clock that never goes back."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Wait for ``seconds``."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
@@ -28,6 +32,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back."""
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for ``seconds``."""
+        time.sleep(seconds)
 
 
 class ManualClock:
@@ -54,3 +62,7 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Move both clocks forward by ``seconds``."""
         self._elapsed += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Advance instead of waiting."""
+        self.advance(seconds)

@@ -4,7 +4,8 @@
     ├── ConfigurationError          the app, a setting or a file is wrong: mend it and start again
     │   ├── PlanError               found by ``streamserve check`` without a broker
     │   ├── PackageError            a model package is incomplete, altered or does not load
-    │   └── TopicError              a topic is missing or has the wrong shape
+    │   ├── TopicError              a topic is missing or has the wrong shape
+    │   └── LocalBrokerError        the local Kafka cannot be fetched, started or stopped
     ├── RecordError                 the fault of one record: it becomes one dead letter
     │   ├── DecodeError             bytes that are not what the topic's type says
     │   ├── EncodeError             a result that the output's type refuses
@@ -46,6 +47,10 @@ class TopicError(ConfigurationError):
     """A topic is missing on the broker or has the wrong number of partitions."""
 
 
+class LocalBrokerError(ConfigurationError):
+    """The local Kafka cannot be fetched, started or stopped; the text says what to change on this machine."""
+
+
 class RecordError(StreamserveError):
     """The fault of one record. ``reason`` is a short fixed word used as a metric label.
 
@@ -80,7 +85,7 @@ class ModelRowError(RecordError):
 
 
 class FeatureRowError(RecordError):
-    """The features of this event cannot be asked for, for example because a join key is null."""
+    """The features of this event cannot be asked for, for example because a join key has the wrong type."""
 
     reason = "features"
 

@@ -33,8 +33,8 @@ class Observer:
     def latencies(self, seconds: Sequence[float]) -> None:
         """Delays from input record timestamp to commit, one for each sampled record of a committed transaction."""
 
-    def aborted(self, reason: str) -> None:
-        """An incarnation ended; the worker recovers. ``reason`` is the error's class name."""
+    def aborted(self, reason: str, message: str) -> None:
+        """An incarnation ended; the worker recovers. ``reason`` is the error's class name, ``message`` its text."""
 
     def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
         """The consumer group gave this worker exactly ``partitions`` by topic."""
@@ -45,9 +45,7 @@ class Observer:
     def lag(self, topic: str, partition: int, records: int) -> None:
         """``records`` of ``topic`` wait behind the position in ``partition``."""
 
-    def features_read(
-        self, service: str, rows: int, cache_hits: int, seconds: float, ages: Sequence[float]
-    ) -> None:
+    def features_read(self, service: str, rows: int, cache_hits: int, seconds: float, ages: Sequence[float]) -> None:
         """``rows`` look-ups were answered, ``cache_hits`` of their view reads by the cache; ``ages`` is a sample."""
 
     def features_pushed(self, source: str, rows: int, stale: int) -> None:
@@ -59,9 +57,7 @@ class Observer:
     def model_run(self, model: str, rows: int, rejected: int, seconds: float) -> None:
         """The model scored ``rows`` and refused ``rejected`` of them."""
 
-    def drift_window(
-        self, model: str, column: str, slice_: str, statistics: Mapping[str, float | int | None]
-    ) -> None:
+    def drift_window(self, model: str, column: str, slice_: str, statistics: Mapping[str, float | int | None]) -> None:
         """A window of ``column`` closed with these figures."""
 
     def drift_alarm(self, model: str, column: str, detector: str, event_time_ms: int) -> None:

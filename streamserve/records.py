@@ -6,10 +6,11 @@ A *record* is Kafka's envelope, an *event* its value, a *row* a model's input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, Literal, NamedTuple, Protocol, TypeAlias
 
+import msgspec
 from typing_extensions import TypeVar
 
 Scalar: TypeAlias = str | int | float | bool | datetime | None
@@ -81,6 +82,13 @@ class Coordinates(NamedTuple):
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
+class Origin(NamedTuple):
+    """Whose doing a message is: the step, and the record that it had at hand."""
+
+    step: str
+    at: Coordinates
+
+
 @dataclass(frozen=True, slots=True)
 class Record(Generic[V_co, K_co]):
     """One record of a topic, its value and key decoded.
@@ -97,8 +105,7 @@ class Record(Generic[V_co, K_co]):
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction(Generic[P_co]):
+class Prediction(msgspec.Struct, Generic[P_co], frozen=True, gc=False):
     """A model's answer with its lineage."""
 
     output: P_co
@@ -107,24 +114,21 @@ class Prediction(Generic[P_co]):
     role: Role = "champion"
 
 
-@dataclass(frozen=True)
-class Binary:
+class Binary(msgspec.Struct, frozen=True, gc=False):
     """Answer of a two-class model: ``probability`` is that of the positive class."""
 
     label: bool
     probability: float
 
 
-@dataclass(frozen=True)
-class Classification:
+class Classification(msgspec.Struct, frozen=True):
     """Answer of a model of many classes."""
 
     label: str
     probabilities: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Regression:
+class Regression(msgspec.Struct, frozen=True, gc=False):
     """Answer of a model of a quantity."""
 
     value: float
@@ -140,11 +144,3 @@ class Emission:
     headers: tuple[tuple[str, bytes | None], ...] = ()
     partition: int | None = None
     timestamp_ms: int = 0
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of one input record in one agent: emissions, a dead letter, or neither (filtered)."""
-
-    emissions: list[Emission] = field(default_factory=list[Emission])
-    error: Exception | None = None

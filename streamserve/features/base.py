@@ -21,9 +21,7 @@ class FeatureRow(Mapping[str, Scalar]):
 
     __slots__ = ("_values", "age", "status")
 
-    def __init__(
-        self, values: Mapping[str, Scalar], *, status: Mapping[str, FeatureStatus], age: timedelta
-    ) -> None:
+    def __init__(self, values: Mapping[str, Scalar], *, status: Mapping[str, FeatureStatus], age: timedelta) -> None:
         self._values = values
         self.status = status
         self.age = age
@@ -56,12 +54,41 @@ class FeatureBatch:
     ages_ms: Sequence[int]
 
     def row(self, index: int) -> FeatureRow:
-        """Return row ``index`` as a mapping, NumPy scalars turned into Python's."""
-        values = {name: _plain(column[index]) for name, column in self.columns.items()}
-        status: dict[str, FeatureStatus] = {
-            name: self.status[name][index] if name in self.status else "present" for name in values
-        }
-        return FeatureRow(values, status=status, age=timedelta(milliseconds=int(self.ages_ms[index])))
+        """Return row ``index`` as a mapping that reads the columns when it is asked."""
+        return BatchRow(self, index)
+
+
+class BatchRow(FeatureRow):
+    """One row of a batch, built from its columns only as far as it is looked at."""
+
+    __slots__ = ("batch", "index")
+
+    def __init__(self, batch: FeatureBatch, index: int) -> None:
+        self.batch = batch
+        self.index = index
+
+    def __getitem__(self, name: str) -> Scalar:
+        return _plain(self.batch.columns[name][self.index])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.batch.columns)
+
+    def __len__(self) -> int:
+        return len(self.batch.columns)
+
+    def __repr__(self) -> str:
+        return f"FeatureRow({dict(self)!r})"
+
+    @property
+    def status(self) -> Mapping[str, FeatureStatus]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Return why each feature has the value it has."""
+        known = self.batch.status
+        return {name: known[name][self.index] if name in known else "present" for name in self.batch.columns}
+
+    @property
+    def age(self) -> timedelta:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Return the age of the oldest present value."""
+        return timedelta(milliseconds=int(self.batch.ages_ms[self.index]))
 
 
 def _plain(value: Any) -> Scalar:
@@ -81,9 +108,7 @@ class FeatureReader(Protocol):
     request_fields: tuple[str, ...]
     features: Mapping[str, type]
 
-    def read(
-        self, keys: Mapping[str, Sequence[Scalar]], event_times_ms: Sequence[int] | None
-    ) -> FeatureBatch:
+    def read(self, keys: Mapping[str, Sequence[Scalar]], event_times_ms: Sequence[int] | None) -> FeatureBatch:
         """Look up the features of ``len(event_times_ms)`` events.
 
         ``keys`` holds one sequence per join key (and per ``request_fields`` of on-demand views).

@@ -1,0 +1,211 @@
+"""What an agent may use: its stream, topics to write to, features and models to ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, cast, overload
+
+from typing_extensions import TypeVar
+
+from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, Effect, Send
+from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, MonitorNode, PushNode, TopicNode
+from streamserve.errors import ConfigurationError, PlanError
+from streamserve.features.base import FeatureRow
+from streamserve.records import Prediction, Record, Scalar, to_epoch_ms
+
+V = TypeVar("V")
+K = TypeVar("K", default=str)
+V_co = TypeVar("V_co", covariant=True)
+K_co = TypeVar("K_co", covariant=True, default=str)
+In = TypeVar("In")
+Out = TypeVar("Out")
+E_contra = TypeVar("E_contra", contravariant=True)
+R = TypeVar("R", default=FeatureRow)
+P = TypeVar("P")
+
+
+class Source(Generic[V_co, K_co]):
+    """What an agent reads."""
+
+    name: str
+
+
+class Topic(Source[V, K]):
+    """A Kafka topic of values ``V`` under keys ``K``; made by ``App.topic``."""
+
+    def __init__(self, node: TopicNode) -> None:
+        self.name = node.name
+        self.node = node
+
+    async def send(
+        self,
+        value: V,
+        *,
+        key: K | None = None,
+        timestamp: datetime | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Write ``value`` in the same transaction as everything else that the event comes to.
+
+        It is held back until the event is done; if the agent raises first, it is never written. Without ``key`` the
+        topic's own key is taken from the value. ``timestamp`` becomes the record's (UTC where it has no zone); without
+        it the time of writing does.
+        """
+        sent = tuple((headers or {}).items())
+        await Send(self.name, value, key, to_epoch_ms(timestamp) if timestamp is not None else 0, sent)
+
+    def __repr__(self) -> str:
+        return f"Topic({self.name!r})"
+
+
+class Stream(Generic[V_co, K_co]):
+    """The events of an agent, one after the other: ``async for event in stream``."""
+
+    def __aiter__(self) -> AsyncIterator[V_co]:
+        """Iterate over the events' values."""
+        return cast("AsyncIterator[V_co]", _VALUES)
+
+    def records(self) -> AsyncIterator[Record[V_co, K_co]]:
+        """Iterate over whole records: value, key, timestamp, headers, partition and offset."""
+        return cast("AsyncIterator[Record[V_co, K_co]]", _RECORDS)
+
+
+class _Iterator:
+    """Asks the driver for the next event by awaiting a fixed effect."""
+
+    __slots__ = ("_effect",)
+
+    def __init__(self, effect: Awaitable[Any]) -> None:
+        self._effect = effect
+
+    def __aiter__(self) -> _Iterator:
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        return self._effect
+
+
+_VALUES = _Iterator(NEXT_EVENT)
+_RECORDS = _Iterator(NEXT_RECORD)
+
+
+class Batch(Sequence[V_co], Generic[V_co, K_co]):
+    """The events of a batch agent; ``records`` has the same rows as whole records."""
+
+    def __init__(self, values: Sequence[V_co], records: Callable[[], Sequence[Record[V_co, K_co]]]) -> None:
+        self._values = values
+        self._records = records
+
+    @overload
+    def __getitem__(self, index: int) -> V_co: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[V_co]: ...
+    def __getitem__(self, index: int | slice) -> V_co | Sequence[V_co]:
+        return self._values[index]
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def records(self) -> Sequence[Record[V_co, K_co]]:
+        """Return the rows as whole records; built when asked for."""
+        return self._records()
+
+
+class Agent(Generic[In, Out]):
+    """An agent of an app, as data; calling it does nothing, the app runs it."""
+
+    def __init__(self, node: AgentNode) -> None:
+        self.name = node.name
+        self.node = node
+
+    def __repr__(self) -> str:
+        return f"Agent({self.name!r})"
+
+
+class Features(Generic[E_contra, R]):
+    """A Feast feature service, asked with an event's fields; made by ``App.features``."""
+
+    def __init__(self, node: FeaturesNode) -> None:
+        self.node = node
+
+    def get(self, event: E_contra, /) -> Awaitable[R]:
+        """Return the features of ``event``; look-ups of many events are answered as one read.
+
+        A missing value is ``None`` and the row's ``status`` says why. Ages count against the event's own time.
+
+        Raises (at the await):
+            FeatureRowError: the event cannot be asked for; unless caught, it becomes a dead letter.
+        """
+        return Effect(self.node.binding.runtime, event)
+
+    def get_many(self, events: Sequence[E_contra], /) -> Sequence[R]:
+        """Return the features of each event at once, for batch agents.
+
+        Raises:
+            FeatureRowError: one of the events cannot be asked for; the engine halves the batch to find it.
+        """
+        return _running(self.node.binding.runtime, f"features {self.node.service!r}").many(events)
+
+    async def push(self, source: str, value: object) -> None:
+        """Push one row to push source ``source``: later look-ups see it, the online store before the commit."""
+        join = _running(self.node.binding.runtime, f"features {self.node.service!r}")
+        await Effect(join.pusher, (source, value))
+
+    def push_from(self, source: Source[Any, Any], *, push_source: str) -> None:
+        """Push every event of ``source`` where it falls in event time among the events that ask."""
+        self.node.pushes.append(PushNode(source.name, push_source))
+
+
+class Model(Generic[P]):
+    """A model by alias or version; made by ``App.model``."""
+
+    def __init__(self, node: ModelNode) -> None:
+        self.node = node
+
+    def predict(self, *rows: object, **values: Scalar) -> Awaitable[Prediction[P]]:
+        """Score one row; predictions of many events run as one batch.
+
+        Each input of the model is taken from the one of ``rows`` (events, feature rows, mappings) that has its name, or
+        from ``values``.
+
+        Raises (at the await):
+            ModelRowError: the model refuses the row; unless caught, it becomes a dead letter.
+        """
+        return Effect(self.node.binding.runtime, (rows, values))
+
+    def predict_many(self, *rows: Sequence[object], **values: Sequence[Scalar]) -> Sequence[Prediction[P]]:
+        """Score many rows at once, for batch agents; each argument is one sequence of what ``predict`` takes.
+
+        Raises:
+            ModelRowError: the model refuses one of the rows; the engine halves the batch to find it.
+        """
+        return _running(self.node.binding.runtime, f"model {self.node.name!r}").many(rows, values)
+
+
+class Monitor:
+    """Statistics and drift detection of a model, as data; made by ``App.monitor``."""
+
+    def __init__(self, node: MonitorNode) -> None:
+        self.node = node
+
+
+def _running(runtime: Any, what: str) -> Any:
+    if runtime is None:
+        raise ConfigurationError(f"{what} answers only inside a running app")
+    return runtime
+
+
+def names_of(sources: Iterable[Source[Any, Any]]) -> tuple[str, ...]:
+    """Return the names of ``sources``, which must be at least one and differ.
+
+    Raises:
+        PlanError: there is none, or one twice.
+    """
+    names = tuple(source.name for source in sources)
+    if not names:
+        raise PlanError("an agent reads at least one topic: @app.agent(topic, ...)")
+    if len(set(names)) < len(names):
+        raise PlanError(f"an agent reads each topic once, not {', '.join(names)}")
+    return names

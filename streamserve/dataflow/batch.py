@@ -1,0 +1,115 @@
+"""What flows between the steps: batches of decoded records in, messages and failures out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamserve.errors import RecordError
+from streamserve.records import Coordinates, Emission, RawRecord
+
+
+def coordinates_of(record: RawRecord) -> Coordinates:
+    """Return where ``record`` came from."""
+    return Coordinates(record.topic() or "", record.partition() or 0, record.offset() or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A record at fault: what becomes of it is its agent's policy."""
+
+    record: RawRecord
+    error: RecordError
+
+
+@dataclass(slots=True)
+class RecordBatch:
+    """Decoded records of one part, in the order in which they are processed (per partition: the input's).
+
+    The sequences are parallel. ``topics`` is one name where all rows share it. ``times_ms`` are event times in
+    milliseconds since the epoch, present where the plan needs them; so is ``partitions``. ``positions`` are the next
+    offsets once the batch is processed, ``failures`` the records that did not decode.
+    """
+
+    part: str
+    topics: str | Sequence[str]
+    records: Sequence[RawRecord]
+    values: Sequence[Any]
+    times_ms: Sequence[int] | None = None
+    partitions: Sequence[int] | None = None
+    positions: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+    failures: Sequence[Failure] = ()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def select(self, wanted: frozenset[str]) -> RecordBatch:
+        """Return the rows whose topic is in ``wanted``; itself when that is all of them."""
+        topics = self.topics
+        if isinstance(topics, str):
+            return self if topics in wanted else self.take([])
+        rows = [row for row, topic in enumerate(topics) if topic in wanted]
+        return self if len(rows) == len(topics) else self.take(rows)
+
+    def take(self, rows: Sequence[int]) -> RecordBatch:
+        """Return the given rows as a batch of their own."""
+        return RecordBatch(
+            self.part,
+            self.topics if isinstance(self.topics, str) else [self.topics[row] for row in rows],
+            [self.records[row] for row in rows],
+            [self.values[row] for row in rows],
+            None if self.times_ms is None else [self.times_ms[row] for row in rows],
+            None if self.partitions is None else [self.partitions[row] for row in rows],
+        )
+
+    def rows_by_partition(self) -> dict[int, list[int]]:
+        """Return which rows belong to each partition."""
+        rows: dict[int, list[int]] = {}
+        partitions = self.partitions
+        if partitions is None:
+            partitions = [record.partition() or 0 for record in self.records]
+        for row, partition in enumerate(partitions):
+            rows.setdefault(partition, []).append(row)
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class OutputColumns:
+    """Messages for one topic; ``origins`` gives each message's input, and is asked for only when needed."""
+
+    topic: str
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+    origins: Callable[[], Sequence[Coordinates]]
+
+    def without(self, refused: Collection[Coordinates]) -> OutputColumns:
+        """Return the messages whose input is not in ``refused``."""
+        origins = self.origins()
+        kept = [row for row, origin in enumerate(origins) if origin not in refused]
+        if len(kept) == len(origins):
+            return self
+        kept_origins = [origins[row] for row in kept]
+        return OutputColumns(
+            self.topic, [self.values[row] for row in kept], [self.keys[row] for row in kept], lambda: kept_origins
+        )
+
+
+@dataclass(slots=True)
+class StepOutput:
+    """What a step made of a batch."""
+
+    step: str
+    columns: list[OutputColumns] = field(default_factory=list[OutputColumns])
+    messages: list[tuple[Emission, Coordinates | None]] = field(
+        default_factory=list[tuple[Emission, "Coordinates | None"]]
+    )
+    failures: list[Failure] = field(default_factory=list[Failure])
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A timer is due; ``partition`` is ``None`` for a timer of the worker."""
+
+    timer: str
+    partition: int | None

@@ -1,0 +1,284 @@
+"""From a plan to one Bytewax dataflow: one source step, one branch per agent, one sink.
+
+    kafka ─┬─▶ part ─▶ pushes ─┬─▶ agent ─┬─▶ kafka_out
+           │                   └─▶ agent ─┤
+           └─▶ timers ────────────────────┘
+
+Items are whole batches. What a step raises is kept for the engine instead of becoming a panic inside Bytewax.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import bytewax.operators as op  # pyright: ignore[reportMissingTypeStubs] - a module attribute
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.errors import BytewaxRuntimeError
+from bytewax.testing import run_main
+
+from streamserve.codecs.rows import row_encoder
+from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick
+from streamserve.dataflow.driver import AgentDriver, HandDriver
+from streamserve.dataflow.engine import Engine, Item
+from streamserve.dataflow.intake import Intake, TopicReader
+from streamserve.dataflow.io_driver import IoDriver
+from streamserve.dataflow.plan import AgentNode, Part, Plan
+from streamserve.dataflow.runtime import Runtime
+from streamserve.dataflow.steps import operators
+from streamserve.dataflow.steps.agents import AgentStep, BatchAgentStep, Side
+from streamserve.dataflow.steps.features import FeatureJoin
+from streamserve.dataflow.steps.models import ModelScorer
+from streamserve.dataflow.steps.monitors import Monitors
+from streamserve.dataflow.steps.policies import FailurePolicy
+from streamserve.dataflow.steps.pushes import PushStep
+from streamserve.dataflow.steps.score import BuiltScoreStep, FilledObjects, FilledScoreStep, Scorer
+from streamserve.dataflow.steps.timers import TimerStep
+from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
+from streamserve.dataflow.views import RecordView
+from streamserve.features.base import FeatureReader
+from streamserve.kafka.sink import EngineSink
+from streamserve.kafka.source import EngineSource
+from streamserve.observer import Observer
+
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+DECODE = "decode"
+"""The step that dead-letters what does not decode."""
+
+
+class DataflowPanic(Exception):
+    """An operator of the user's raised inside Bytewax."""
+
+
+def run_dataflow(flow: Dataflow) -> None:
+    """Run ``flow`` in this thread until its source ends it.
+
+    Raises:
+        DataflowPanic: an operator raised; engine steps never do.
+    """
+    try:
+        run_main(flow)
+    except (BytewaxRuntimeError, RuntimeError) as error:
+        raise DataflowPanic(str(error)) from error
+
+
+class Compiler:
+    """Builds the dataflow of one incarnation and what goes with it.
+
+    ``close`` ends agents' instances and lets go of feature readers.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        runtime: Runtime,
+        engine: Engine,
+        monitors: Monitors | None,
+        policy: FailurePolicy,
+        loop: asyncio.AbstractEventLoop,
+        observer: Observer,
+    ) -> None:
+        self._plan = plan
+        self._runtime = runtime
+        self._engine = engine
+        self._monitors = monitors
+        self._policy = policy
+        self._loop = loop
+        self._clock = engine.clock
+        self._observer = observer
+        self._view = RecordView(plan.topics, runtime.keys)
+        self._writers = {name: TopicWriter(name, runtime.codecs[name], runtime.keys[name]) for name in plan.topics}
+        self._drivers: list[AgentDriver] = []
+        self._readers: dict[str, FeatureReader] = {}
+        self._joins: dict[str, FeatureJoin] = {}
+        self._scorers: dict[str, ModelScorer] = {}
+
+    def compile(self) -> Dataflow:
+        """Return the dataflow; features and models answer from now on.
+
+        Raises:
+            ConfigurationError: a feature repository does not open, or an agent's operators are refused.
+        """
+        self._bind()
+        flow = Dataflow(self._plan.app.replace(".", "_"))
+        items: Stream[Item] = op.input("kafka", flow, EngineSource(self._engine.guarded_turn, self._engine.fail))
+        ends = [end for part in self._plan.parts for end in self._part(flow, items, part)]
+        if self._plan.timers:
+            ends.append(self._timers(items))
+        merged: Stream[Any] = op.merge("outputs", *ends)
+        op.output("kafka_out", merged, EngineSink(self._guarded(self._write)))
+        return flow
+
+    def intakes(self) -> Mapping[str, Intake]:
+        """Return the intake of each part."""
+        return {part.name: self._intake(part) for part in self._plan.parts}
+
+    def flush_pushes(self) -> None:
+        """Write what was pushed to the online stores."""
+        for reader in self._readers.values():
+            reader.flush_pushes()
+
+    def _bind(self) -> None:
+        """Open feature readers and connect what agents ask to what answers."""
+        for name, node in self._plan.features.items():
+            self._readers[name] = self._runtime.open_readers[name]()
+            self._joins[name] = FeatureJoin(node, self._readers[name], self._plan.features_topic)
+            node.binding.runtime = self._joins[name]
+        for name, node in self._plan.models.items():
+            observed = self._plan.monitor_of(name) is not None
+            self._scorers[name] = ModelScorer(
+                node, self._runtime.models[name].runner, self._observer, observed=observed
+            )
+            node.binding.runtime = self._scorers[name]
+
+    def _intake(self, part: Part) -> Intake:
+        needs_time = part.merges or bool(self._plan.monitors or self._plan.features)
+        readers = {
+            topic: TopicReader(
+                self._plan.topics[topic],
+                self._runtime.codecs[topic],
+                for_user_code=any(self._shows_events(agent) for agent in part.agents if topic in agent.sources),
+                needs_time=needs_time,
+            )
+            for topic in part.topics
+        }
+        return Intake(part, readers, needs_partitions=self._plan.is_stateful)
+
+    def _shows_events(self, agent: AgentNode) -> bool:
+        """Return whether user code sees the events of ``agent``."""
+        return agent.kind != "score" or agent.function is not None or not self._fills(agent)
+
+    # --- branches -----------------------------------------------------------------------------------------------
+
+    def _part(self, flow: Dataflow, items: Stream[Item], part: Part) -> list[Stream[Any]]:
+        batches: Stream[Any] = op.filter(
+            f"{part.name}", items, lambda item: isinstance(item, RecordBatch) and item.part == part.name
+        )
+        failures = op.map(f"{part.name}_{DECODE}", batches, self._guarded(self._decode_failures))
+        pushes = [
+            (push, self._readers[node.service])
+            for node in self._plan.features.values()
+            for push in node.pushes
+            if push.topic in part.topics
+        ]
+        if pushes:
+            batches = op.map(f"{part.name}_pushes", batches, self._guarded(PushStep(pushes)))
+        ends = [end for agent in part.agents for end in self._agent(flow, batches, agent)]
+        return [failures, *ends]
+
+    def _decode_failures(self, batch: RecordBatch) -> StepOutput | None:
+        if not batch.failures:
+            return None
+        by_topic: dict[str, StepOutput] = {}
+        for failure in batch.failures:
+            step = f"{DECODE}:{failure.record.topic()}"
+            by_topic.setdefault(step, StepOutput(step)).failures.append(failure)
+        whole = StepOutput(DECODE)
+        for output in by_topic.values():
+            whole.messages.extend(self._policy.settle(output).messages)
+        return whole
+
+    def _agent(self, flow: Dataflow, batches: Stream[Any], node: AgentNode) -> list[Stream[Any]]:
+        if node.kind == "dataflow":
+            return self._operators(flow, batches, node)
+        step = self._step(node)
+
+        def settle(batch: RecordBatch) -> StepOutput:
+            started = self._clock.monotonic()
+            output = self._policy.settle(step(batch), batch)
+            self._observer.processed(node.name, len(batch), self._clock.monotonic() - started)
+            return output
+
+        return [op.map(node.name, batches, self._guarded(settle))]
+
+    def _step(self, node: AgentNode) -> Callable[[RecordBatch], StepOutput]:
+        side = Side(list(self._joins.values()), list(self._scorers.values()), self._monitors)
+        outcomes = OutcomeWriter(node.name, node.to, self._writers)
+        if node.kind == "batch":
+            return BatchAgentStep(node, self._view, outcomes, side)
+        if node.kind == "agent":
+            return AgentStep(node, self._driver(node), outcomes, side)
+        return self._score(node, outcomes, side)
+
+    def _score(self, node: AgentNode, outcomes: OutcomeWriter, side: Side) -> Callable[[RecordBatch], StepOutput]:
+        if node.model is None or node.to is None:
+            raise AssertionError("a score agent has a model and an output topic")
+        join = self._joins[node.features] if node.features is not None else None
+        scorer = Scorer(node, join, self._scorers[node.model])
+        if node.function is not None:
+            return BuiltScoreStep(node, scorer, node.function, outcomes, side)
+        writer, key = self._writers[node.to], self._plan.topics[node.to].key
+        if not self._fills(node):
+            filled = FilledObjects(writer.codec.value_type, tuple(writer.codec.fields))
+            return BuiltScoreStep(node, scorer, filled, outcomes, side)
+        encoder = row_encoder(writer.codec)
+        return FilledScoreStep(
+            node, scorer, writer, encoder=encoder, key_field=key if isinstance(key, str) else None, side=side
+        )
+
+    def _fills(self, node: AgentNode) -> bool:
+        """Return whether outputs can be filled column by column: their key must be one of their fields."""
+        return node.to is not None and not callable(self._plan.topics[node.to].key)
+
+    def _driver(self, node: AgentNode) -> AgentDriver:
+        if node.function is None:
+            raise AssertionError("an agent has a function")
+        yields = inspect.isasyncgenfunction(inspect.unwrap(node.function))
+        if node.io:
+            driver: AgentDriver = IoDriver(
+                node.name,
+                node.function,
+                yields=yields,
+                ordering=node.ordering,
+                record_of=self._view,
+                loop=self._loop,
+            )
+        else:
+            driver = HandDriver(node.name, node.function, yields=yields, ordering=node.ordering, record_of=self._view)
+        self._drivers.append(driver)
+        return driver
+
+    def _operators(self, flow: Dataflow, batches: Stream[Any], node: AgentNode) -> list[Stream[Any]]:
+        if node.to is None:
+            raise AssertionError("a dataflow agent has an output topic")
+        records = operators.RecordsStep(node, self._view, self._policy)
+        encode = self._guarded(operators.EncodeStep(node, self._writers[node.to]))
+        return operators.build(flow, batches, node, records, encode)
+
+    def _timers(self, items: Stream[Item]) -> Stream[Any]:
+        ticks: Stream[Any] = op.filter("ticks", items, lambda item: isinstance(item, Tick))
+        timers = {timer.name: timer for timer in self._plan.timers}
+        return op.map("timers", ticks, self._guarded(TimerStep(timers, self._writers, self._loop)))
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _write(self, output: StepOutput | None) -> None:
+        if output is not None:
+            self._engine.write(output)
+
+    def _guarded(self, step: Callable[[X], Y]) -> Callable[[X], Y | None]:
+        """Keep what ``step`` raises for the engine; after a failure nothing runs any more."""
+
+        def run(item: X) -> Y | None:
+            if item is None or self._engine.failed:
+                return None
+            try:
+                return step(item)
+            except BaseException as error:
+                self._engine.fail(error)
+                return None
+
+        return run
+
+    def close(self) -> None:
+        """End all instances and let go of feature readers; what they raise no longer matters."""
+        for driver in self._drivers:
+            driver.close()
+        for reader in self._readers.values():
+            reader.close()
+        for node in (*self._plan.features.values(), *self._plan.models.values()):
+            node.binding.runtime = None

@@ -1,0 +1,423 @@
+"""One incarnation of the engine: what happens between two batches.
+
+The source step calls ``turn`` whenever everything it gave out has been through all branches. There, and only there, the
+transaction is opened and closed, partitions are taken over, and timers come due. Any failure ends the incarnation; the
+worker starts another from what is committed, on the same path as after ``kill -9``.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from streamserve.clock import Clock
+from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick, coordinates_of
+from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, decode_states, newest_by_group
+from streamserve.dataflow.intake import HELD_ROWS, Intake
+from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.schedule import Schedule
+from streamserve.durations import to_milliseconds
+from streamserve.errors import AgentError, ConfigurationError, TransactionAborted
+from streamserve.kafka.calls import Calls
+from streamserve.kafka.consumer import GroupConsumer
+from streamserve.kafka.marks import TopicPartitionKey
+from streamserve.kafka.restore import StateReader, Takeover
+from streamserve.kafka.transaction import Frozen, Quarantine, Transaction
+from streamserve.observer import Observer
+from streamserve.records import Origin, RawRecord
+from streamserve.settings import Settings
+
+Item: TypeAlias = RecordBatch | Tick
+
+_IDLE_SECONDS = 0.05
+_HOUSEKEEPING_SECONDS = 1.0
+_GARBAGE_SECONDS = 10.0
+_RECOMMIT_SECONDS = 24 * 3600.0
+"""Committed offsets of idle partitions expire after ``offsets.retention.minutes`` (7 days): renewed well before."""
+_LATENCY_SAMPLES = 32
+
+
+@dataclass(slots=True)
+class Stations:
+    """What the engine needs of the compiled dataflow.
+
+    ``new_states`` makes the empty states of a group, ``restore`` one from its snapshot; ``flush_pushes`` runs before
+    each commit.
+    """
+
+    intakes: Mapping[str, Intake]
+    new_states: Callable[[Group, Mapping[str, bytes]], dict[str, GroupState]]
+    flush_pushes: Callable[[], None]
+    schedule: Schedule
+
+
+@dataclass(slots=True)
+class _Openings:
+    """What the open transaction covers so far."""
+
+    records: int = 0
+    samples: list[int] = field(default_factory=list[int])
+
+
+class Engine:
+    """Owns the consumer, the transaction and the partition groups of one incarnation.
+
+    ``stop`` may be called from a signal handler; everything else happens on one thread.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        calls: Calls,
+        quarantine: Quarantine,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self.clock = clock
+        self.failure: BaseException | None = None
+        self.current: RecordBatch | None = None
+        self.commits = 0
+        self._quarantine = quarantine
+        self._plan = plan
+        self._settings = settings
+        self._calls = calls
+        self._observer = observer
+        self._interval = to_milliseconds(settings.commit_interval) / 1000
+        self._stations: Stations | None = None
+        self._pending: deque[RecordBatch] = deque()
+        self._covered = _Openings()
+        self._takeover: Takeover | None = None
+        self._takeover_started = 0.0
+        self._state_reader: StateReader | None = None
+        self._restoring: list[Group] = []
+        self._parked: dict[GroupKey, Group] = {}
+        self._housekept = self._collected = time.monotonic()
+        self._paused: set[TopicPartitionKey] = set()
+        self.groups: dict[GroupKey, Group] = {}
+        self.stopping = False
+        self.transaction = Transaction(plan.app, settings, calls, quarantine)
+        topics = [topic for part in plan.parts for topic in part.topics]
+        self.consumer = GroupConsumer(
+            plan.app, topics, settings, calls, self, reports_ends=any(part.merges for part in plan.parts)
+        )
+
+    def attach(self, stations: Stations) -> None:
+        """Connect the compiled dataflow; before the first turn."""
+        self._stations = stations
+
+    def stop(self) -> None:
+        """Drain and commit at the next turn, then end."""
+        self.stopping = True
+
+    @property
+    def stations(self) -> Stations:
+        """Return the attached dataflow's stations."""
+        if self._stations is None:
+            raise AssertionError("the engine turns only with a dataflow attached")
+        return self._stations
+
+    @property
+    def failed(self) -> bool:
+        """Return whether this incarnation is over."""
+        return self.failure is not None
+
+    def fail(self, error: BaseException) -> None:
+        """End this incarnation; the first reason counts."""
+        self.failure = self.failure or error
+
+    def blame(self, panic: Exception) -> None:
+        """Note that user operators raised: learn which record it was, then set it aside.
+
+        The next incarnation takes one record at a time, so that its next failure names its record.
+        """
+        agents = [agent for part in self._plan.parts for agent in part.agents if agent.kind == "dataflow"]
+        self.fail(TransactionAborted(f"an operator raised: {_cause(panic)}"))
+        if not self._quarantine.one_by_one:
+            self._quarantine.one_by_one = True
+        elif self.current is not None and len(self.current) == 1:
+            at = coordinates_of(self.current.records[0])
+            for agent in agents:
+                if at.topic in agent.sources:
+                    error = AgentError(f"dataflow {agent.name!r} raised {_cause(panic)}")
+                    self._quarantine.refused[Origin(agent.name, at)] = error
+            self._quarantine.one_by_one = False
+
+    def guarded_turn(self) -> list[Item] | None:
+        """Take a turn unless a step failed in the last."""
+        if self.failure is not None:
+            raise self.failure
+        return self.turn()
+
+    # --- the turn -----------------------------------------------------------------------------------------------
+
+    def turn(self) -> list[Item] | None:
+        """Return what goes through the dataflow next, nothing for now, or ``None`` at the end."""
+        self._observer.progress()
+        if self.stopping:
+            self._commit()
+            return None
+        if self._is_full():
+            self._commit()
+        if self._pending:
+            return [self._admit(self._pending.popleft())]
+        self._take_over()
+        ticks = self._due_ticks()
+        return list(ticks) if ticks else self._poll()
+
+    def _is_full(self) -> bool:
+        return self.transaction.is_open and (
+            self.transaction.open_seconds >= self._interval
+            or self._covered.records >= self._settings.max_transaction_records
+        )
+
+    def _poll(self) -> list[Item]:
+        busy = self.transaction.is_open or self._takeover is not None
+        limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
+        records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
+        batches = self._sort(records) if records else self._release()
+        if not batches:
+            self._commit()
+            self._keep_house()
+            return []
+        self._pending.extend(batches)
+        return [self._admit(self._pending.popleft())]
+
+    def _idle_seconds(self) -> float:
+        return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next())
+
+    def _sort(self, records: list[RawRecord]) -> list[RecordBatch]:
+        """Hand records to their parts' intakes; return the batches that can be processed now."""
+        by_topic: dict[str, list[RawRecord]] = {}
+        if len(self.stations.intakes) == 1 and len(self._plan.parts[0].topics) == 1:
+            by_topic[self._plan.parts[0].topics[0]] = records
+        else:
+            for record in records:
+                by_topic.setdefault(record.topic() or "", []).append(record)
+        batches: list[RecordBatch] = []
+        for topic, arrived in by_topic.items():
+            self._observer.polled(topic, len(arrived))
+            batches.extend(self._intake_of(topic).take(topic, arrived))
+        return [*batches, *self._release()]
+
+    def _intake_of(self, topic: str) -> Intake:
+        return next(intake for intake in self.stations.intakes.values() if topic in intake.part.topics)
+
+    def _release(self) -> list[RecordBatch]:
+        """Return what merging parts can let go, and keep their read-ahead within bounds."""
+        batches: list[RecordBatch] = []
+        for intake in self.stations.intakes.values():
+            if intake.part.merges:
+                batches.extend(intake.release(self.consumer.caught_up(intake.part.topics)))
+                self._bound_read_ahead(intake)
+        return batches
+
+    def _bound_read_ahead(self, intake: Intake) -> None:
+        held = intake.held()
+        full = {key for key, rows in held.items() if rows > HELD_ROWS} - self._paused
+        drained = {key for key in self._paused if held.get(key, 0) < HELD_ROWS // 2 and key[0] in intake.part.topics}
+        self.consumer.pause(full)
+        self.consumer.resume(drained)
+        self._paused = (self._paused | full) - drained
+
+    def _admit(self, batch: RecordBatch) -> RecordBatch:
+        """Let ``batch`` into the dataflow as part of the open transaction."""
+        self.transaction.open()
+        self.current = batch
+        for (topic, partition), offset in batch.positions.items():
+            group = self.groups[batch.part, partition]
+            group.positions[topic, partition] = offset
+            group.moved = True
+        for (topic, partition), newest in newest_by_group(batch).items():
+            delay = self._plan.topics[topic].max_out_of_orderness_ms
+            self.groups[batch.part, partition].see(topic, newest - delay)
+        self._covered.records += len(batch) + len(batch.failures)
+        self._sample_times(batch)
+        return batch
+
+    def _sample_times(self, batch: RecordBatch) -> None:
+        step = max(1, len(batch) // 8)
+        if len(self._covered.samples) < _LATENCY_SAMPLES:
+            self._covered.samples.extend(record.timestamp()[1] for record in batch.records[::step])
+
+    def _due_ticks(self) -> list[Tick]:
+        """Return the timers that are due for what this worker owns."""
+        owned = sorted({group.partition for group in self.groups.values() if group.positions})
+        if not owned:
+            return []
+        ticks = self.stations.schedule.due(owned)
+        if ticks:
+            self.transaction.open()
+            for group in self.groups.values():
+                group.moved = True
+        return ticks
+
+    # --- the commit ---------------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        """Close the open transaction, if any: pushes, then what the transaction's own steps say."""
+        if not self.transaction.is_open:
+            return
+        started = time.monotonic()
+        self.stations.flush_pushes()
+        frozen = [(group, commit) for group in self.groups.values() if (commit := group.freeze(self._plan.state_topic))]
+        offsets = self.transaction.commit(Frozen([commit for _, commit in frozen], self.consumer.membership))
+        self._quarantine.careful = False
+        self.commits += 1
+        now = time.monotonic()
+        for (group, _), offset in zip(frozen, offsets, strict=True):
+            group.state_offset, group.moved, group.committed_at = offset, False, now
+        self._observer.committed(self._covered.records, now - started)
+        wall_ms = time.time() * 1000
+        self._observer.latencies([(wall_ms - sample) / 1000 for sample in self._covered.samples])
+        self._covered = _Openings()
+
+    def write(self, output: StepOutput) -> None:
+        """Produce what a step made, into the open transaction."""
+        for columns in output.columns:
+            self.transaction.produce_columns(
+                columns.topic,
+                columns.values,
+                columns.keys,
+                lambda origins=columns.origins: [Origin(output.step, place) for place in origins()],
+            )
+            self._observer.emitted(columns.topic, len(columns.values))
+        for emission, place in output.messages:
+            self.transaction.produce_one(emission, Origin(output.step, place) if place else None)
+            self._observer.emitted(emission.topic, 1)
+
+    # --- ownership ----------------------------------------------------------------------------------------------
+
+    def on_assigned(self, partitions: Sequence[TopicPartitionKey]) -> None:
+        """Note what the group gave; it is taken over step by step, outside this callback."""
+        groups = complete_groups(self._plan.parts, partitions)
+        owned = {key for group in groups for key in group.inputs}
+        if owned != set(partitions):
+            odd = ", ".join(f"{topic}[{number}]" for topic, number in sorted(set(partitions) - owned))
+            raise ConfigurationError(
+                f"got {odd} without the other topics' same partitions: topics that one agent reads together need equal"
+                " numbers of partitions. 'streamserve topics check MODULE:APP' compares them."
+            )
+        by_topic: dict[str, list[int]] = {}
+        for topic, number in partitions:
+            by_topic.setdefault(topic, []).append(number)
+        self._observer.assigned(by_topic)
+        self._restoring = groups
+        self._takeover_started = time.monotonic()
+        if groups:
+            self._observer.ready(False, "restoring partitions")
+            self._takeover = Takeover(self._plan.app, sorted(owned), self.consumer, self._settings, self._calls)
+
+    def on_revoked(self, partitions: Sequence[TopicPartitionKey], *, lost: bool) -> None:
+        """End the open transaction before the partitions leave: committed, or aborted when they may be gone already."""
+        if self._stations is None:
+            return
+        self._pending.clear()
+        for intake in self.stations.intakes.values():
+            intake.forget()
+        self._paused.clear()
+        self._takeover, self._restoring = None, []
+        self._observer.ready(False, "waiting for partitions")
+        if lost:
+            self.transaction.abort()
+            raise TransactionAborted(f"the group gave {len(partitions)} partition(s) away without asking")
+        self._commit()
+        self._parked, self.groups = self.groups, {}
+
+    def _take_over(self) -> None:
+        """Go on with taking over what was assigned, one bounded piece at a time."""
+        if self._takeover is None or (self._state_reader is None and not self._takeover.step()):
+            return
+        snapshots: dict[tuple[int, bytes], bytes] = {}
+        if self._state_reader is None:
+            self._settle_positions(self._takeover)
+            self._request_states()
+        if self._state_reader is not None:
+            found = self._state_reader.step()
+            if found is None:
+                return
+            snapshots = found
+            self._state_reader.close()
+        self._takeover = self._state_reader = None
+        self._start_groups(snapshots)
+
+    def _settle_positions(self, takeover: Takeover) -> None:
+        """Give each group its committed position; one that comes back unchanged keeps its state."""
+        for index, group in enumerate(self._restoring):
+            committed = {key: takeover.committed[key] for key in group.inputs}
+            positions = {key: item.offset for key, item in committed.items() if item.offset is not None}
+            parked = self._parked.get(group.key)
+            if parked is not None and parked.positions == positions and positions:
+                self._restoring[index] = parked
+                continue
+            marks = [item.mark for item in committed.values() if item.mark is not None]
+            group.positions = positions
+            group.watermark_ms = max((m.watermark_ms for m in marks if m.watermark_ms is not None), default=None)
+            group.state_offset = max((m.state_offset for m in marks if m.state_offset is not None), default=None)
+        self._parked = {}
+
+    def _request_states(self) -> None:
+        wanted: dict[int, dict[int, bytes]] = {}
+        for group in self._restoring:
+            if group.state_offset is not None and not group.states and self._plan.is_stateful:
+                wanted.setdefault(group.partition, {})[group.state_offset] = group.part.name.encode()
+        if wanted:
+            self._state_reader = StateReader(self._plan.state_topic, self._settings, self._calls)
+            self._state_reader.request(wanted)
+
+    def _start_groups(self, snapshots: Mapping[tuple[int, bytes], bytes]) -> None:
+        starts: dict[TopicPartitionKey, int | None] = {}
+        for group in self._restoring:
+            if not group.states:
+                value = snapshots.get((group.partition, group.part.name.encode()))
+                group.states = self.stations.new_states(group, decode_states(value) if value else {})
+            self.groups[group.key] = group
+            starts.update({key: group.positions.get(key) for key in group.inputs})
+            self._observer.restored(f"{group.part.name}[{group.partition}]", time.monotonic() - self._takeover_started)
+        self._restoring = []
+        self.consumer.start(starts)
+        self._observer.ready(True, "")
+
+    # --- housekeeping -------------------------------------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        """Do what can wait until the worker is idle: garbage, lag figures, renewing idle offsets."""
+        now = time.monotonic()
+        if now - self._collected > _GARBAGE_SECONDS:
+            gc.collect()
+            self._collected = now
+        if now - self._housekept < _HOUSEKEEPING_SECONDS:
+            return
+        self._housekept = now
+        self.report_lag()
+        for group in self.groups.values():
+            if group.positions and group.committed_at and now - group.committed_at > _RECOMMIT_SECONDS:
+                self.transaction.open()
+                group.moved = True
+
+    def report_lag(self) -> None:
+        """Tell the observer how many records wait behind each position."""
+        for group in self.groups.values():
+            for key in group.inputs:
+                end = self.consumer.end(key)
+                if end is not None:
+                    self._observer.lag(*key, max(0, end - group.positions.get(key, 0)))
+
+    def close(self) -> None:
+        """Let go of all clients, whatever state they are in; commits nothing."""
+        self.transaction.abort()
+        if self._state_reader is not None:
+            self._state_reader.close()
+        self.consumer.close()
+        self.transaction.close()
+
+
+def _cause(error: BaseException) -> str:
+    """Return the class name of the innermost cause of ``error``."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return type(error).__name__

@@ -1,0 +1,118 @@
+"""Partition groups: what is owned, restored and committed as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from streamserve.dataflow.batch import RecordBatch
+from streamserve.dataflow.plan import Part
+from streamserve.kafka.marks import TopicPartitionKey
+from streamserve.kafka.transaction import GroupCommit
+from streamserve.records import Emission
+
+GroupKey: TypeAlias = tuple[str, int]
+"""A part's name and a partition number."""
+
+_FORMAT = 1
+
+
+class GroupState(Protocol):
+    """Something that lives with one partition group and survives restarts through its state record."""
+
+    @property
+    def dirty(self) -> bool:
+        """Return whether ``snapshot`` would differ from the last one."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """Return everything needed to go on; the state is clean afterwards."""
+        ...
+
+
+class StateRecord(msgspec.Struct, frozen=True):
+    """The value of a state record: one entry per named state of the group."""
+
+    states: Mapping[str, bytes]
+    format: int = _FORMAT
+
+
+@dataclass(slots=True)
+class Group:
+    """One partition group as its owner holds it.
+
+    ``positions`` are the next offsets to process; ``watermark_ms`` is the event time up to which records are expected
+    to be complete.
+    """
+
+    part: Part
+    partition: int
+    positions: dict[TopicPartitionKey, int] = field(default_factory=dict[TopicPartitionKey, int])
+    watermark_ms: int | None = None
+    state_offset: int | None = None
+    states: dict[str, GroupState] = field(default_factory=dict[str, GroupState])
+    moved: bool = False
+    committed_at: float = 0.0
+    _newest_ms: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def key(self) -> GroupKey:
+        """Return the group's identity."""
+        return self.part.name, self.partition
+
+    @property
+    def inputs(self) -> list[TopicPartitionKey]:
+        """Return the topic partitions that make up the group."""
+        return [(topic, self.partition) for topic in self.part.topics]
+
+    def see(self, topic: str, newest_ms: int) -> None:
+        """Move the watermark on: it is the least of the topics' newest times seen, and never goes back."""
+        self._newest_ms[topic] = max(newest_ms, self._newest_ms.get(topic, newest_ms))
+        low = min(self._newest_ms.values())
+        if self.watermark_ms is None or low > self.watermark_ms:
+            self.watermark_ms = low
+
+    def freeze(self, state_topic: str) -> GroupCommit | None:
+        """Return the group's share of a commit, or ``None`` when nothing changed."""
+        dirty = any(state.dirty for state in self.states.values())
+        if not (self.moved or dirty) or not self.positions:
+            return None
+        record = self._state_record(state_topic) if dirty else None
+        return GroupCommit(dict(self.positions), self.watermark_ms, record, self.state_offset)
+
+    def _state_record(self, topic: str) -> Emission:
+        states = {name: state.snapshot() for name, state in self.states.items()}
+        value = msgspec.msgpack.encode(StateRecord(states))
+        return Emission(topic, value, self.part.name.encode(), partition=self.partition)
+
+
+def decode_states(value: bytes) -> Mapping[str, bytes]:
+    """Return the named states of a state record; a record of another format counts as none."""
+    record = msgspec.msgpack.decode(value, type=StateRecord)
+    return record.states if record.format == _FORMAT else {}
+
+
+def newest_by_group(batch: RecordBatch) -> dict[tuple[str, int], int]:
+    """Return the newest event time of each topic and partition in ``batch``."""
+    if batch.times_ms is None:
+        return {}
+    newest: dict[tuple[str, int], int] = {}
+    for partition, rows in batch.rows_by_partition().items():
+        if isinstance(batch.topics, str):
+            newest[batch.topics, partition] = max(map(batch.times_ms.__getitem__, rows))
+            continue
+        for row in rows:
+            key = (batch.topics[row], partition)
+            newest[key] = max(batch.times_ms[row], newest.get(key, batch.times_ms[row]))
+    return newest
+
+
+def complete_groups(parts: Sequence[Part], owned: Sequence[TopicPartitionKey]) -> list[Group]:
+    """Return the groups of which *every* input is in ``owned``."""
+    have = set(owned)
+    partitions = sorted({partition for _, partition in have})
+    groups = [Group(part, partition) for part in parts for partition in partitions]
+    return [group for group in groups if have.issuperset(group.inputs)]

@@ -1,0 +1,105 @@
+"""What a worker opens once: codecs, feature readers, models; and what each incarnation makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from streamserve.codecs.base import ValueCodec
+from streamserve.codecs.json import BytesCodec, codec_for
+from streamserve.codecs.keys import KeyCodec
+from streamserve.dataflow.plan import Plan, TopicNode
+from streamserve.errors import ConfigurationError
+from streamserve.features.base import FeatureReader
+from streamserve.inference.package import ModelPackage
+from streamserve.inference.registry import ModelRegistry, Registry
+from streamserve.inference.runner import Runner
+from streamserve.observer import Observer
+from streamserve.settings import Settings
+
+OpenReader: TypeAlias = Callable[[], FeatureReader]
+"""Opens the reader of a feature service anew: pushed rows and caches of an incarnation end with it."""
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A version that answers, and the package it came from."""
+
+    runner: Runner
+    package: ModelPackage
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Everything of a plan that is opened once and outlives incarnations."""
+
+    codecs: Mapping[str, ValueCodec[Any]]
+    keys: Mapping[str, KeyCodec[Any]]
+    models: Mapping[str, LoadedModel]
+    open_readers: Mapping[str, OpenReader]
+
+
+def codec_of(node: TopicNode) -> ValueCodec[Any]:
+    """Return the codec of a topic's values."""
+    return BytesCodec() if node.value_type is None else codec_for(node.value_type)
+
+
+def open_runtime(
+    plan: Plan, settings: Settings, observer: Observer, readers: Mapping[str, OpenReader] | None = None
+) -> Runtime:
+    """Load the models, prepare the codecs and say how feature readers are opened.
+
+    ``readers`` stands in for the feature repository, by service.
+
+    Raises:
+        ConfigurationError: a model or a feature repository is missing or does not work.
+        OutageError: the registry's storage does not answer.
+    """
+    return Runtime(
+        {name: codec_of(node) for name, node in plan.topics.items()},
+        {name: KeyCodec(node.key) for name, node in plan.topics.items()},
+        _load_models(plan, settings, observer),
+        {name: (readers or {}).get(name) or _opens_feast(name, settings, observer) for name in plan.features},
+    )
+
+
+def registry_of(settings: Settings) -> ModelRegistry:
+    """Return the model registry that the settings name.
+
+    Raises:
+        ConfigurationError: they name none.
+    """
+    if settings.model_registry is None:
+        raise ConfigurationError("models need a registry: App(..., model_registry=...) or STREAMSERVE_MODEL_REGISTRY")
+    return Registry(settings.model_registry)
+
+
+def _load_models(plan: Plan, settings: Settings, observer: Observer) -> dict[str, LoadedModel]:
+    if not plan.models:
+        return {}
+    from streamserve.inference.onnx import load_runner
+
+    registry = registry_of(settings)
+    loaded: dict[str, LoadedModel] = {}
+    for name, node in plan.models.items():
+        package = registry.load(name, registry.resolve(name, alias=node.alias, version=node.version))
+        runner = load_runner(package)
+        observer.model_loaded(name, runner.version, runner.sha256, runner.batch_size)
+        loaded[name] = LoadedModel(runner, package)
+    return loaded
+
+
+def _opens_feast(service: str, settings: Settings, observer: Observer) -> OpenReader:
+    if settings.feature_repo is None:
+        raise ConfigurationError(
+            f"features {service!r} need a Feast repository: App(..., feature_repo=...) or STREAMSERVE_FEATURE_REPO"
+        )
+    repo = settings.feature_repo
+
+    def open_reader() -> FeatureReader:
+        from streamserve.features.feast import FeastReader
+
+        return FeastReader(repo, service, observer=observer)
+
+    return open_reader

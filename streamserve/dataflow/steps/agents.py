@@ -1,0 +1,113 @@
+"""The steps of agents: one event at a time, and a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
+
+from streamserve.dataflow.batch import RecordBatch, StepOutput
+from streamserve.dataflow.driver import AgentDriver, Outcomes, agent_error
+from streamserve.dataflow.plan import AgentNode
+from streamserve.dataflow.steps.features import FeatureJoin
+from streamserve.dataflow.steps.models import ModelScorer
+from streamserve.dataflow.steps.monitors import Monitors
+from streamserve.dataflow.steps.writers import OutcomeWriter
+from streamserve.errors import ConfigurationError, EngineRestart, OutageError, RecordError
+
+
+class Side:
+    """What accompanies every agent's outputs: logged feature rows, drift statistics and alarms."""
+
+    def __init__(self, joins: Sequence[FeatureJoin], scorers: Sequence[ModelScorer], monitors: Monitors | None) -> None:
+        self._joins = joins
+        self._scorers = scorers
+        self._monitors = monitors
+
+    def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:
+        """Tell joins and models for which rows a batch agent is about to ask."""
+        for target in (*self._joins, *self._scorers):
+            target.look_at(batch, rows)
+
+    def collect(self, batch: RecordBatch, output: StepOutput) -> StepOutput:
+        """Add to ``output`` what joins and models have to say about ``batch``."""
+        for join in self._joins:
+            output.messages.extend((emission, None) for emission in join.drain(batch))
+        if self._monitors is not None:
+            for scorer in self._scorers:
+                output.messages.extend((emission, None) for emission in self._monitors.observe(batch, scorer))
+        return output
+
+
+class AgentStep:
+    """Takes batches through an agent that sees one event at a time."""
+
+    def __init__(self, node: AgentNode, driver: AgentDriver, writer: OutcomeWriter, side: Side) -> None:
+        self._node = node
+        self._sources = frozenset(node.sources)
+        self._driver = driver
+        self._writer = writer
+        self._side = side
+
+    def __call__(self, batch: RecordBatch) -> StepOutput:
+        """Return the outputs of every event in ``batch`` that the agent reads."""
+        selected = batch.select(self._sources)
+        outcomes = self._driver.run(selected)
+        return self._side.collect(selected, self._writer.write(selected, outcomes))
+
+
+class BatchAgentStep:
+    """Takes batches through an agent that sees a batch at a time.
+
+    A batch whose function raises is halved until only the event at fault is left.
+    """
+
+    def __init__(
+        self, node: AgentNode, record_of: Callable[[RecordBatch, int], Any], writer: OutcomeWriter, side: Side
+    ) -> None:
+        self._node = node
+        self._sources = frozenset(node.sources)
+        self._record_of = record_of
+        self._writer = writer
+        self._side = side
+
+    def __call__(self, batch: RecordBatch) -> StepOutput:
+        """Return the outputs of every event in ``batch`` that the agent reads."""
+        selected = batch.select(self._sources)
+        outcomes = Outcomes(len(selected))
+        for start in range(0, len(selected), self._node.max_size):
+            self._run(selected, range(start, min(start + self._node.max_size, len(selected))), outcomes)
+        return self._side.collect(selected, self._writer.write(selected, outcomes))
+
+    def _run(self, batch: RecordBatch, rows: Sequence[int], outcomes: Outcomes) -> None:
+        if self._node.function is None:
+            raise AssertionError("a batch agent has a function")
+        taken = batch.take(rows)
+        self._side.look_at(batch, rows)
+        try:
+            results = self._node.function(
+                taken.values, lambda: list(map(self._record_of, repeat(taken), range(len(rows))))
+            )
+        except (EngineRestart, OutageError, ConfigurationError):
+            raise
+        except Exception as raised:
+            if len(rows) == 1:
+                outcomes.fail(rows[0], agent_error(self._node.name, raised))
+                return
+            middle = len(rows) // 2
+            self._run(batch, rows[:middle], outcomes)
+            self._run(batch, rows[middle:], outcomes)
+            return
+        self._settle(rows, results, outcomes)
+
+    def _settle(self, rows: Sequence[int], results: Sequence[Any], outcomes: Outcomes) -> None:
+        if len(results) != len(rows):
+            raise ConfigurationError(
+                f"batch agent {self._node.name!r} returned {len(results)} results for {len(rows)} events:"
+                " return one for each, None to filter, or Reject(reason)"
+            )
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, RecordError):
+                outcomes.fail(row, result)
+            elif result is not None:
+                outcomes.outputs[row] = [result]

@@ -1,0 +1,187 @@
+"""The join with a feature service: for whole columns, and as the answer to agents' look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from streamserve.dataflow.batch import RecordBatch, coordinates_of
+from streamserve.dataflow.plan import FeaturesNode
+from streamserve.dataflow.steps.pushes import fields_of
+from streamserve.errors import ConfigurationError, FeatureRowError
+from streamserve.features.base import FeatureBatch, FeatureReader, FeatureRow
+from streamserve.records import Emission, to_datetime
+
+
+class FeatureJoin:
+    """Asks one feature service for batches of events.
+
+    ``rows_used`` collects what is logged until ``drain`` is called at the end of the step.
+    """
+
+    priority = 0
+
+    def __init__(self, node: FeaturesNode, reader: FeatureReader, log_topic: str) -> None:
+        self.node = node
+        self._reader = reader
+        self._log_topic = log_topic
+        wanted = (*reader.join_keys, *reader.request_fields)
+        self._getters: Mapping[str, Callable[[Any], Any]] = {
+            name: attrgetter(node.entity_row.get(name, name)) for name in wanted
+        }
+        self._rows_used: list[tuple[int, FeatureBatch, int]] = []
+        self._asking: tuple[RecordBatch, Sequence[int]] | None = None
+        self.pusher = Pusher(reader)
+
+    def read(
+        self, events: Sequence[Any], times_ms: Sequence[int] | None, rows: Sequence[int]
+    ) -> tuple[FeatureBatch, dict[int, FeatureRowError]]:
+        """Look up the features of ``events``; those that cannot be asked for come back as errors by position.
+
+        ``rows`` are the events' rows in the step's batch, for the log.
+        """
+        errors: dict[int, FeatureRowError] = {}
+        try:
+            found = self._read(events, times_ms)
+        except FeatureRowError as error:
+            errors = self._faulty(events, times_ms, error)
+            found = self._read_around(events, times_ms, errors)
+        if self.node.log_rate > 0:
+            self._rows_used.extend((row, found, index) for index, row in enumerate(rows) if index not in errors)
+        return found, errors
+
+    def _read(self, events: Sequence[Any], times_ms: Sequence[int] | None) -> FeatureBatch:
+        keys = {name: list(map(getter, events)) for name, getter in self._getters.items()}
+        return self._reader.read(keys, times_ms)
+
+    def _faulty(
+        self, events: Sequence[Any], times_ms: Sequence[int] | None, error: FeatureRowError
+    ) -> dict[int, FeatureRowError]:
+        """Halve the batch until only the events at fault are left."""
+        if len(events) == 1:
+            return {0: error}
+        faulty: dict[int, FeatureRowError] = {}
+        middle = len(events) // 2
+        for start, stop in ((0, middle), (middle, len(events))):
+            times = None if times_ms is None else times_ms[start:stop]
+            try:
+                self._read(events[start:stop], times)
+            except FeatureRowError as inner:
+                found = self._faulty(events[start:stop], times, inner)
+                faulty.update({start + position: cause for position, cause in found.items()})
+        return faulty
+
+    def _read_around(
+        self, events: Sequence[Any], times_ms: Sequence[int] | None, faulty: Mapping[int, object]
+    ) -> FeatureBatch:
+        """Read what can be read; the faulty positions get the values of none."""
+        good = [position for position in range(len(events)) if position not in faulty]
+        found = self._read(
+            [events[position] for position in good],
+            None if times_ms is None else [times_ms[position] for position in good],
+        )
+        place = {position: index for index, position in enumerate(good)}
+        spread = [place.get(position) for position in range(len(events))]
+
+        def scatter(column: Sequence[Any], filler: Any) -> list[Any]:
+            return [filler if index is None else column[index] for index in spread]
+
+        return FeatureBatch(
+            len(events),
+            {name: scatter(column, None) for name, column in found.columns.items()},
+            {name: scatter(column, "not-found") for name, column in found.status.items()},
+            scatter(found.ages_ms, 0),
+        )
+
+    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> list[Any]:
+        """Answer agents' look-ups: a row for each event, or the error to raise there."""
+        times = [batch.times_ms[row] for row in rows] if batch is not None and batch.times_ms is not None else None
+        found, errors = self.read(payloads, times, rows)
+        row_type = self.node.row_type
+        answers: list[Any] = [found.row(index) for index in range(len(payloads))]
+        if row_type is not None:
+            answers = [row_type(**row) for row in answers]
+        for position, error in errors.items():
+            answers[position] = error
+        return answers
+
+    def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:
+        """Note for which rows a batch agent is about to ask."""
+        self._asking = (batch, rows)
+
+    def many(self, events: Sequence[Any]) -> list[Any]:
+        """Answer a batch agent: a row for each event, which must be among those that it was given.
+
+        Raises:
+            FeatureRowError: one of the events cannot be asked for.
+            ConfigurationError: an event is not one of the batch's.
+        """
+        if self._asking is None:
+            raise ConfigurationError(f"features {self.node.service!r}: get_many answers inside a batch agent")
+        batch, rows = self._asking
+        places = {id(batch.values[row]): row for row in rows}
+        try:
+            asked = [places[id(event)] for event in events]
+        except KeyError:
+            raise ConfigurationError(
+                f"features {self.node.service!r}: get_many takes events of the batch, not copies of them"
+            ) from None
+        answers = self.resolve(events, asked, batch)
+        for answer in answers:
+            if isinstance(answer, FeatureRowError):
+                raise answer
+        return answers
+
+    def drain(self, batch: RecordBatch) -> list[Emission]:
+        """Return the log records of the rows used since the last call, in the input's order."""
+        used, self._rows_used = self._rows_used, []
+        if not used:
+            return []
+        used.sort(key=lambda item: item[0])
+        return [
+            self._log_record(batch, row, found.row(index))
+            for row, found, index in used
+            if _sampled(batch, row, self.node.log_rate)
+        ]
+
+    def _log_record(self, batch: RecordBatch, row: int, features: FeatureRow) -> Emission:
+        record = batch.records[row]
+        topic, partition, offset = coordinates_of(record)
+        time_ms = batch.times_ms[row] if batch.times_ms is not None else record.timestamp()[1]
+        value = {
+            "service": self.node.service,
+            "source_topic": topic,
+            "source_partition": partition,
+            "source_offset": offset,
+            "event_time": to_datetime(time_ms),
+            "features": dict(features),
+            "status": {name: status for name, status in features.status.items() if status != "present"},
+            "age_seconds": features.age.total_seconds(),
+        }
+        return Emission(self._log_topic, msgspec.json.encode(value), record.key())
+
+
+class Pusher:
+    """Answers ``features.push`` of agents; pushes come before the look-ups and predictions that wait beside them."""
+
+    priority = -1
+
+    def __init__(self, reader: FeatureReader) -> None:
+        self._reader = reader
+
+    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> list[Any]:  # noqa: ARG002 - the port of targets
+        """Push each payload, a push source and a row, in order."""
+        for source, value in payloads:
+            self._reader.push(source, [fields_of(value)])
+        return [None] * len(payloads)
+
+
+def _sampled(batch: RecordBatch, row: int, rate: float) -> bool:
+    """Return whether ``row`` is logged: decided by its coordinates, so that a replay logs the same rows."""
+    if rate >= 1:
+        return True
+    return crc32(str(coordinates_of(batch.records[row])).encode()) < rate * 0x1_0000_0000

@@ -1,0 +1,131 @@
+"""A model in the dataflow: for whole columns, and as the answer to agents' predictions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, TypeAlias
+
+from streamserve.dataflow.batch import RecordBatch
+from streamserve.dataflow.plan import ModelNode
+from streamserve.errors import ConfigurationError, ModelRowError
+from streamserve.features.base import BatchRow
+from streamserve.inference.outputs import typed_outputs
+from streamserve.inference.runner import Runner, Scores
+from streamserve.observer import Observer
+from streamserve.records import Prediction
+
+Arguments: TypeAlias = tuple[tuple[object, ...], dict[str, Any]]
+"""What an agent gives to ``predict``: rows by position, values by keyword."""
+
+
+class Observation(NamedTuple):
+    """A scored run: which rows of the batch, with which inputs, to which outputs."""
+
+    rows: Sequence[int]
+    columns: Mapping[str, Sequence[Any]]
+    scores: Scores
+
+
+class ModelScorer:
+    """Scores with one loaded version; it keeps what monitors want to see of the current batch."""
+
+    priority = 1
+
+    def __init__(self, node: ModelNode, runner: Runner, observer: Observer, *, observed: bool) -> None:
+        self.node = node
+        self.runner = runner
+        self._observer = observer
+        self._observed = observed
+        self._observations: list[Observation] = []
+        self._asking: Sequence[int] = ()
+
+    def score(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Scores:
+        """Score ``len(rows)`` rows given as columns; ``rows`` are their places in the step's batch."""
+        started = time.perf_counter()
+        scores = self.runner.predict(columns, len(rows))
+        self._observer.model_run(self.node.name, len(rows), len(scores.errors), time.perf_counter() - started)
+        if self._observed:
+            self._observations.append(Observation(rows, columns, scores))
+        return scores
+
+    def predictions(self, scores: Scores) -> list[Any]:
+        """Return a ``Prediction`` for each row, or the ``ModelRowError`` that it got."""
+        name, version = self.runner.name, self.runner.version
+        outputs: list[Any] = typed_outputs(self.node.output, scores)  # pyright: ignore[reportUnknownVariableType] - the plan's types are not generic
+        if not scores.errors:
+            return list(map(Prediction, outputs, repeat(name), repeat(version)))
+        return [scores.errors.get(row) or Prediction(output, name, version) for row, output in enumerate(outputs)]
+
+    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> list[Any]:  # noqa: ARG002 - the port of targets
+        """Answer agents' predictions in one run of the model."""
+        return self.predictions(self.score(self._columns(payloads), rows))
+
+    def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:  # noqa: ARG002 - as joins have it
+        """Note for which rows a batch agent is about to ask."""
+        self._asking = rows
+
+    def many(self, rows: Sequence[Sequence[object]], values: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """Answer a batch agent: a prediction for each place in the sequences given.
+
+        Raises:
+            ModelRowError: the model refuses one of the rows.
+        """
+        size = len(next(iter([*rows, *values.values()]), ()))
+        given = [
+            (tuple(column[i] for column in rows), {name: column[i] for name, column in values.items()})
+            for i in range(size)
+        ]
+        places = self._asking if len(self._asking) == size else range(size)
+        answers = self.resolve(given, places, None) if given else []
+        for answer in answers:
+            if isinstance(answer, ModelRowError):
+                raise answer
+        return answers
+
+    def take_observations(self) -> list[Observation]:
+        """Return what was scored since the last call."""
+        taken, self._observations = self._observations, []
+        return taken
+
+    def _columns(self, payloads: Sequence[Arguments]) -> dict[str, Sequence[Any]]:
+        """Gather each input of the model from the row, or the keyword, that has its name."""
+        rows, values = payloads[0]
+        columns: dict[str, Sequence[Any]] = {}
+        for name in self.runner.inputs:
+            if name in values:
+                columns[name] = [given[name] for _, given in payloads]
+                continue
+            position = self._position(name, rows)
+            columns[name] = _column(name, [given[position] for given, _ in payloads])
+        return columns
+
+    def _position(self, name: str, rows: Sequence[object]) -> int:
+        found = [position for position, row in enumerate(rows) if _has(row, name)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(type(row).__name__ for row in rows) or "nothing"
+        what = "is in none" if not found else "is in several"
+        raise ConfigurationError(
+            f"model {self.node.name!r}: input {name!r} {what} of what predict() was given ({names})."
+            f" Pass a row that has it, or {name}=... by keyword."
+        )
+
+
+def _has(row: object, name: str) -> bool:
+    return name in row if isinstance(row, Mapping) else hasattr(row, name)
+
+
+def _column(name: str, rows: Sequence[Any]) -> Sequence[Any]:
+    """Return one named value of each row; rows of one feature batch are read from its column."""
+    first = rows[0]
+    if type(first) is BatchRow:
+        batch = first.batch
+        if all(row.batch is batch for row in rows):
+            column: Any = batch.columns[name]
+            indexes = [row.index for row in rows]
+            return column[indexes] if hasattr(column, "dtype") else list(map(column.__getitem__, indexes))
+    getter: Callable[[Any], Any] = itemgetter(name) if isinstance(first, Mapping) else attrgetter(name)
+    return list(map(getter, rows))

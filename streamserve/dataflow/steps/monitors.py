@@ -1,0 +1,179 @@
+"""Feeds monitors with what was scored, and emits what they find, in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+
+from streamserve.dataflow.batch import RecordBatch
+from streamserve.dataflow.groups import Group, GroupKey, GroupState
+from streamserve.dataflow.plan import MonitorNode, Plan
+from streamserve.dataflow.runtime import LoadedModel
+from streamserve.dataflow.steps.models import ModelScorer, Observation
+from streamserve.errors import PlanError
+from streamserve.inference.runner import Runner, Scores
+from streamserve.monitoring.monitor import Baselines, GroupMonitor, MonitorPlan
+from streamserve.observer import Observer
+from streamserve.records import Emission
+
+_MONITORED = (str, int, float, bool)
+
+
+class Monitors:
+    """The monitors of all models of an app, one per partition group.
+
+    ``groups`` are the engine's, where the monitors live as named states.
+    """
+
+    def __init__(
+        self,
+        plans: Mapping[str, MonitorPlan],
+        baselines: Mapping[str, Baselines],
+        groups: Callable[[], Mapping[GroupKey, Group]],
+        topic: str,
+        observer: Observer,
+    ) -> None:
+        self._plans = plans
+        self._baselines = baselines
+        self._groups = groups
+        self._topic = topic
+        self._observer = observer
+
+    def new_states(self, group: Group, snapshots: Mapping[str, bytes]) -> dict[str, GroupState]:
+        """Return the monitors of ``group``, restored from ``snapshots`` where they have one."""
+        return {name: self._monitor(name, group.partition, snapshots.get(name)) for name in self._plans}
+
+    def _monitor(self, name: str, partition: int, snapshot: bytes | None) -> GroupMonitor:
+        plan, baselines = self._plans[name], self._baselines[name]
+        if snapshot is None:
+            return GroupMonitor(plan, partition=partition, baselines=baselines, observer=self._observer)
+        return GroupMonitor.restore(snapshot, plan, partition=partition, baselines=baselines, observer=self._observer)
+
+    def observe(self, batch: RecordBatch, scorer: ModelScorer) -> list[Emission]:
+        """Take in what ``scorer`` scored of ``batch``; return the windows that closed and the alarms raised."""
+        observations = scorer.take_observations()
+        plan = self._plans.get(scorer.node.name)
+        if plan is None:
+            return []
+        if observations and batch.times_ms is not None:
+            self._update(batch, plan, observations, scorer.runner.version, batch.times_ms)
+        return self._messages(batch.part, plan.model)
+
+    def _update(
+        self,
+        batch: RecordBatch,
+        plan: MonitorPlan,
+        observations: Sequence[Observation],
+        version: str,
+        times_ms: Sequence[int],
+    ) -> None:
+        """Give each partition's monitor its rows in the input's order, refused rows left out."""
+        names = [*plan.columns, *(name for name in plan.slices if name not in plan.columns)]
+        rows, columns = _joined(observations, names)
+        partitions = batch.partitions or [record.partition() or 0 for record in batch.records]
+        by_partition: dict[int, list[int]] = {}
+        if len(set(partitions)) == 1:
+            by_partition[partitions[0]] = list(range(len(rows)))
+        else:
+            for index, row in enumerate(rows):
+                by_partition.setdefault(partitions[row], []).append(index)
+        for partition, indexes in by_partition.items():
+            whole = len(indexes) == len(rows)
+            taken = columns if whole else {name: _take(column, indexes) for name, column in columns.items()}
+            monitor = self._of(batch.part, partition, plan.model)
+            monitor.update(taken, [times_ms[rows[index]] for index in indexes], version)
+
+    def _of(self, part: str, partition: int, model: str) -> GroupMonitor:
+        return cast("GroupMonitor", self._groups()[part, partition].states[model])
+
+    def _messages(self, part: str, model: str) -> list[Emission]:
+        emissions: list[Emission] = []
+        for (name, partition), group in self._groups().items():
+            if name != part or group.watermark_ms is None:
+                continue
+            monitor = self._of(part, partition, model)
+            found = [*monitor.advance(group.watermark_ms), *monitor.take_alarms()]
+            emissions.extend(
+                Emission(self._topic, message.model_dump_json().encode(), model.encode()) for message in found
+            )
+        return emissions
+
+
+def open_monitors(
+    plan: Plan,
+    models: Mapping[str, LoadedModel],
+    groups: Callable[[], Mapping[GroupKey, Group]],
+    observer: Observer,
+) -> Monitors | None:
+    """Return the monitors that ``plan`` asks for, or ``None``.
+
+    Raises:
+        PlanError: a monitor names a column that its model has not, or a detector fits none.
+    """
+    if not plan.monitors:
+        return None
+    plans = {node.model: _monitor_plan(node, models[node.model].runner) for node in plan.monitors}
+    baselines = {name: _baselines(models[name]) for name in plans}
+    return Monitors(plans, baselines, groups, plan.drift_topic, observer)
+
+
+def _monitor_plan(node: MonitorNode, runner: Runner) -> MonitorPlan:
+    known = {**runner.inputs, **{name: kind for name, kind in runner.outputs.items() if kind in _MONITORED}}
+    names = node.columns if node.columns is not None else tuple(known)
+    unknown = sorted({*names, *node.slices} - known.keys())
+    if unknown:
+        raise PlanError(f"monitor of {node.model!r}: no input or output {unknown}; there are {sorted(known)}")
+    try:
+        return MonitorPlan(
+            node.model,
+            {name: known[name] for name in names},
+            node.window_ms,
+            node.detectors,
+            node.slices,
+            node.detector_columns,
+        )
+    except (TypeError, ValueError) as error:
+        raise PlanError(str(error)) from error
+
+
+def _baselines(model: LoadedModel) -> Baselines:
+    """Return the look-up of baselines by version; one version is loaded."""
+    loaded = {model.runner.version: model.package.manifest.baseline}
+    return lambda version: loaded.get(version, {})
+
+
+def _joined(
+    observations: Sequence[Observation], names: Sequence[str]
+) -> tuple[Sequence[int], dict[str, Sequence[Any]]]:
+    """Return the rows that were scored, in the input's order, and their named inputs and outputs."""
+    if len(observations) == 1 and not observations[0].scores.errors and _ascending(observations[0].rows):
+        rows, columns, scores = observations[0]
+        return rows, {name: _named(columns, scores, name) for name in names}
+    picked = [
+        (row, number, index)
+        for number, observation in enumerate(observations)
+        for index, row in enumerate(observation.rows)
+        if index not in observation.scores.errors
+    ]
+    picked.sort()
+    sources = {name: [_named(seen.columns, seen.scores, name) for seen in observations] for name in names}
+    return [row for row, _, _ in picked], {
+        name: [column[number][index] for _, number, index in picked] for name, column in sources.items()
+    }
+
+
+def _ascending(rows: Sequence[int]) -> bool:
+    return isinstance(rows, range) or all(low < high for low, high in pairwise(rows))
+
+
+def _named(columns: Mapping[str, Sequence[Any]], scores: Scores, name: str) -> Sequence[Any]:
+    """Return output ``name``, or input ``name`` where the model has no such output."""
+    return scores.columns[name] if name in scores.columns else columns[name]
+
+
+def _take(column: Sequence[Any], indexes: Sequence[int]) -> Sequence[Any]:
+    array: Any = column
+    return array[indexes] if isinstance(column, np.ndarray) else [column[index] for index in indexes]

@@ -1,0 +1,69 @@
+"""What becomes of records at fault: one dead letter in the same transaction, a count, or the end of the worker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.plan import OnError
+from streamserve.errors import ConfigurationError
+from streamserve.kafka.dead_letters import dead_letter
+from streamserve.kafka.transaction import Quarantine
+from streamserve.observer import Observer
+from streamserve.records import Coordinates, Emission
+
+
+class FailurePolicy:
+    """Applies each step's ``on_error`` and dead-letters what the broker refused before.
+
+    ``policies`` maps steps to their policy; a step that is not in it dead-letters.
+    """
+
+    def __init__(self, topic: str, policies: Mapping[str, OnError], quarantine: Quarantine, observer: Observer) -> None:
+        self._topic = topic
+        self._policies = policies
+        self._quarantine = quarantine
+        self._observer = observer
+
+    def settle(self, output: StepOutput, batch: RecordBatch | None = None) -> StepOutput:
+        """Turn the failures of ``output``, which ``batch`` came to, into messages."""
+        if self._quarantine.refused and batch is not None:
+            self._withhold(output, batch)
+        if output.failures:
+            self._apply(output)
+        return output
+
+    def _withhold(self, output: StepOutput, batch: RecordBatch) -> None:
+        """Take back everything that refused inputs came to here; each comes to one failure instead."""
+        refused = self.refused(output.step, batch)
+        if not refused:
+            return
+        failed = {coordinates_of(failure.record) for failure in output.failures}
+        output.columns = [columns.without(refused.keys()) for columns in output.columns]
+        output.messages = [(emission, origin) for emission, origin in output.messages if origin not in refused]
+        output.failures += [failure for origin, failure in refused.items() if origin not in failed]
+
+    def refused(self, step: str, batch: RecordBatch) -> dict[Coordinates, Failure]:
+        """Return the records of ``batch`` that ``step`` is known to fail on."""
+        known = {origin.at: error for origin, error in self._quarantine.refused.items() if origin.step == step}
+        places = [(coordinates_of(record), record) for record in batch.records] if known else []
+        return {place: Failure(record, known[place]) for place, record in places if place in known}
+
+    def _apply(self, output: StepOutput) -> None:
+        policy = self._policies.get(output.step, "dead-letter")
+        if policy == "stop":
+            first = output.failures[0]
+            raise ConfigurationError(
+                f"step {output.step!r} stops at {coordinates_of(first.record)}: {first.error}"
+                ' (on_error="stop"; "dead-letter" would set the record aside and go on)'
+            )
+        for reason, count in Counter(failure.error.reason for failure in output.failures).items():
+            tell = self._observer.dead_lettered if policy == "dead-letter" else self._observer.skipped
+            tell(output.step, reason, count)
+        if policy == "dead-letter":
+            output.messages += [(self._letter(output.step, failure), None) for failure in output.failures]
+        output.failures = []
+
+    def _letter(self, step: str, failure: Failure) -> Emission:
+        return dead_letter(self._topic, step, failure.record, failure.error)

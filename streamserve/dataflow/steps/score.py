@@ -1,0 +1,172 @@
+"""The declared path: features, model and output as columns, no object per event on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Any
+
+from streamserve.codecs.base import RowEncoder
+from streamserve.dataflow.batch import Failure, OutputColumns, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.driver import Outcomes, agent_error
+from streamserve.dataflow.plan import AgentNode
+from streamserve.dataflow.steps.agents import Side
+from streamserve.dataflow.steps.features import FeatureJoin
+from streamserve.dataflow.steps.models import ModelScorer
+from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter, origins_of
+from streamserve.errors import EncodeError, RecordError
+from streamserve.inference.runner import Scores
+from streamserve.records import Prediction, to_datetime
+
+LINEAGE = ("model", "version", "role", "event_time", "source_topic", "source_partition", "source_offset")
+"""Names that an output's fields may have to be filled with where its row came from."""
+
+
+class Scorer:
+    """Features and model over one batch: the part that both kinds of output share."""
+
+    def __init__(self, node: AgentNode, join: FeatureJoin | None, model: ModelScorer) -> None:
+        self._sources = frozenset(node.sources)
+        self._join = join
+        self.model = model
+
+    def __call__(self, batch: RecordBatch) -> tuple[RecordBatch, Scores, dict[int, RecordError]]:
+        """Return the rows that the agent reads, their scores, and the rows at fault."""
+        selected = batch.select(self._sources)
+        errors: dict[int, RecordError] = {}
+        features: Mapping[str, Sequence[Any]] = {}
+        rows = range(len(selected))
+        if self._join is not None and len(selected):
+            found, faulty = self._join.read(selected.values, selected.times_ms, rows)
+            features = found.columns
+            errors.update(faulty)
+        columns = {
+            name: features[name] if name in features else list(map(attrgetter(name), selected.values))
+            for name in self.model.runner.inputs
+        }
+        scores = self.model.score(columns, rows) if len(selected) else Scores({}, {})
+        errors.update({row: error for row, error in scores.errors.items() if row not in errors})
+        return selected, scores, errors
+
+
+class FilledScoreStep:
+    """``app.score`` without ``output=``: the result's fields are filled by name from prediction, lineage and event."""
+
+    def __init__(
+        self,
+        node: AgentNode,
+        scorer: Scorer,
+        writer: TopicWriter,
+        encoder: RowEncoder,
+        key_field: str | None,
+        side: Side,
+    ) -> None:
+        self._node = node
+        self._scorer = scorer
+        self._writer = writer
+        self._encoder = encoder
+        self._key_field = key_field
+        self._side = side
+
+    def __call__(self, batch: RecordBatch) -> StepOutput:
+        """Return one prediction for every event that the agent reads."""
+        selected, scores, errors = self._scorer(batch)
+        good = [row for row in range(len(selected)) if row not in errors] if errors else range(len(selected))
+        kept = selected.take(good) if errors else selected
+        answers = {name: [column[row] for row in good] if errors else column for name, column in scores.columns.items()}
+        output = StepOutput(self._node.name)
+        if len(kept):
+            columns = {name: self._column(name, answers, kept) for name in self._writer.codec.fields}
+            payloads = self._encoder.encode_columns(list(columns.values()))
+            keys = self._keys(columns, len(kept))
+            if EncodeError in set(map(type, payloads)):
+                payloads, keys, good = self._sift(payloads, keys, good, errors)
+            output.columns.append(
+                OutputColumns(self._writer.topic, payloads, keys, origins_of(selected, good))  # pyright: ignore[reportArgumentType] - no errors are left
+            )
+        output.failures = [Failure(selected.records[row], errors[row]) for row in sorted(errors)]
+        return self._side.collect(selected, output)
+
+    def _column(self, name: str, answers: Mapping[str, Sequence[Any]], batch: RecordBatch) -> Sequence[Any]:
+        if name in answers:
+            return answers[name]
+        if name in LINEAGE:
+            return self._lineage(name, batch)
+        return list(map(attrgetter(name), batch.values))
+
+    def _lineage(self, name: str, batch: RecordBatch) -> Sequence[Any]:
+        runner = self._scorer.model.runner
+        constants = {"model": runner.name, "version": runner.version, "role": "champion"}
+        if name in constants:
+            return list(repeat(constants[name], len(batch)))
+        if name == "event_time":
+            return list(map(to_datetime, batch.times_ms or [record.timestamp()[1] for record in batch.records]))
+        return [getattr(coordinates_of(record), name.removeprefix("source_")) for record in batch.records]
+
+    def _keys(self, columns: Mapping[str, Sequence[Any]], size: int) -> list[bytes | None]:
+        if self._key_field is None:
+            return [None] * size
+        return self._writer.keys.encode_column(columns[self._key_field])
+
+    @staticmethod
+    def _sift(
+        payloads: Sequence[bytes | EncodeError],
+        keys: Sequence[bytes | None],
+        rows: Sequence[int],
+        errors: dict[int, RecordError],
+    ) -> tuple[list[bytes | EncodeError], list[bytes | None], list[int]]:
+        """Move the rows that did not encode to ``errors``; return the others."""
+        errors.update({row: item for row, item in zip(rows, payloads, strict=True) if isinstance(item, EncodeError)})
+        kept = [index for index, item in enumerate(payloads) if not isinstance(item, EncodeError)]
+        return [payloads[i] for i in kept], [keys[i] for i in kept], [rows[i] for i in kept]
+
+
+class FilledObjects:
+    """Builds results by name as objects, for topics whose key is a function of the result."""
+
+    def __init__(self, value_type: type, fields: Sequence[str]) -> None:
+        self._value_type = value_type
+        self._fields = fields
+
+    def __call__(self, event: Any, prediction: Prediction[Any]) -> Any:
+        """Return a result filled from the prediction, its lineage and the event."""
+        lineage = {"model": prediction.model, "version": prediction.version, "role": prediction.role}
+        return self._value_type(**{name: self._value(name, event, prediction, lineage) for name in self._fields})
+
+    @staticmethod
+    def _value(name: str, event: Any, prediction: Prediction[Any], lineage: Mapping[str, Any]) -> Any:
+        if hasattr(prediction.output, name):
+            return getattr(prediction.output, name)
+        return lineage[name] if name in lineage else getattr(event, name)
+
+
+class BuiltScoreStep:
+    """``app.score`` with ``output=``, or to a topic whose key is a function: each result is built as an object."""
+
+    def __init__(
+        self, node: AgentNode, scorer: Scorer, build: Callable[[Any, Any], Any], writer: OutcomeWriter, side: Side
+    ) -> None:
+        self._node = node
+        self._scorer = scorer
+        self._build = build
+        self._writer = writer
+        self._side = side
+
+    def __call__(self, batch: RecordBatch) -> StepOutput:
+        """Return what ``output`` makes of every event and its prediction; ``None`` filters."""
+        selected, scores, errors = self._scorer(batch)
+        outcomes = Outcomes(len(selected))
+        outcomes.errors.update(errors)
+        predictions = self._scorer.model.predictions(scores) if len(selected) else []
+        for row, prediction in enumerate(predictions):
+            if row in errors:
+                continue
+            try:
+                result = self._build(selected.values[row], prediction)
+            except Exception as raised:
+                outcomes.fail(row, agent_error(self._node.name, raised))
+                continue
+            if result is not None:
+                outcomes.outputs[row] = [result]
+        return self._side.collect(selected, self._writer.write(selected, outcomes))

@@ -1,0 +1,146 @@
+"""Topics and lag of an app, asked of the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from streamserve.errors import BrokerUnavailable, TopicError
+from streamserve.kafka.clients import MAX_MESSAGE_BYTES, common_config, restore_config
+from streamserve.kafka.errors import kafka_error, translated
+from streamserve.settings import Settings
+
+_REQUEST_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as an app needs it; ``partitions`` of ``None`` takes what is there."""
+
+    name: str
+    partitions: int | None
+    config: Mapping[str, str]
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """How far a group is behind in one partition: records between its committed offset and the end."""
+
+    topic: str
+    partition: int
+    committed: int | None
+    end: int
+    lag: int
+
+
+def dead_letter_config() -> dict[str, str]:
+    """Return the configuration of a dead-letter topic: it takes what other topics refuse, and keeps it."""
+    return {"max.message.bytes": str(MAX_MESSAGE_BYTES), "retention.ms": "-1"}
+
+
+def changelog_config() -> dict[str, str]:
+    """Return the configuration of a state changelog: compacted often, since a record is written each commit."""
+    return {
+        "cleanup.policy": "compact",
+        "segment.bytes": str(64 << 20),
+        "min.cleanable.dirty.ratio": "0.1",
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    }
+
+
+class Admin:
+    """Asks and changes topics.
+
+    Raises (from every method):
+        BrokerUnavailable: no broker answers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._brokers = settings.bootstrap_servers
+        self._client = AdminClient(common_config(settings))
+
+    def partitions(self) -> dict[str, int]:
+        """Return the number of partitions of every topic on the broker."""
+        with translated("list topics", self._brokers):
+            metadata = self._client.list_topics(timeout=_REQUEST_SECONDS)
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+
+    def problems(self, specs: Sequence[TopicSpec]) -> list[str]:
+        """Return what is wrong with the topics of ``specs``, one sentence each."""
+        found = self.partitions()
+        problems: list[str] = []
+        for spec in specs:
+            if spec.name not in found:
+                problems.append(f"topic {spec.name!r} ({spec.purpose}) does not exist")
+            elif spec.partitions is not None and found[spec.name] != spec.partitions:
+                problems.append(
+                    f"topic {spec.name!r} ({spec.purpose}) has {found[spec.name]} partitions, not {spec.partitions}"
+                )
+        return problems
+
+    def check(self, specs: Sequence[TopicSpec]) -> None:
+        """Raise unless all topics are as they should be.
+
+        Raises:
+            TopicError: with every problem, and what to do.
+        """
+        problems = self.problems(specs)
+        if problems:
+            raise TopicError(
+                f"{'; '.join(problems)} on {self._brokers}. 'streamserve topics create MODULE:APP' creates what is"
+                " missing; the number of partitions of an existing topic has to be mended by hand."
+            )
+
+    def create(self, specs: Sequence[TopicSpec], *, partitions: int, replication: int = -1) -> list[str]:
+        """Create the topics that are missing, ``partitions`` each where their spec leaves it open; return their names.
+
+        ``replication`` of -1 takes the broker's default.
+
+        Raises:
+            TopicError: the broker refuses one.
+        """
+        found = self.partitions()
+        missing = [spec for spec in specs if spec.name not in found]
+        if not missing:
+            return []
+        new = [
+            NewTopic(spec.name, spec.partitions or partitions, replication, config=dict(spec.config))
+            for spec in missing
+        ]
+        client: Any = self._client  # its futures are untyped
+        for name, future in client.create_topics(new).items():
+            try:
+                future.result(_REQUEST_SECONDS)
+            except KafkaException as exception:
+                error = kafka_error(exception)
+                if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise TopicError(f"create topic {name!r}: {error.str()} ({error.name()})") from exception
+            except TimeoutError as error:
+                raise BrokerUnavailable(f"create topic {name!r}: no answer from {self._brokers}") from error
+        return [spec.name for spec in missing]
+
+    def lag(self, group: str, topics: Sequence[str]) -> list[PartitionLag]:
+        """Return how far ``group`` is behind in every partition of ``topics``."""
+        found = self.partitions()
+        wanted = [TopicPartition(topic, number) for topic in topics for number in range(found.get(topic, 0))]
+        reader = Consumer({**restore_config(self._settings, isolation="read_committed"), "group.id": group})
+        try:
+            with translated("read committed offsets", self._brokers):
+                committed: Any = reader.committed(wanted, _REQUEST_SECONDS) if wanted else []
+                return [self._lag_of(reader, item) for item in committed]
+        finally:
+            reader.close()
+
+    @staticmethod
+    def _lag_of(reader: Consumer, item: TopicPartition) -> PartitionLag:
+        low, high = reader.get_watermark_offsets(item, _REQUEST_SECONDS)
+        committed = item.offset if item.offset >= 0 else None
+        behind = high - (committed if committed is not None else low)
+        return PartitionLag(item.topic, item.partition, committed, high, max(0, behind))

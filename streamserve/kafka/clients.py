@@ -1,0 +1,86 @@
+"""Configuration of every Kafka client, in one place: what the user sets reaches all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamserve.durations import to_milliseconds
+from streamserve.settings import Settings
+
+MAX_MESSAGE_BYTES = 12 * 1024 * 1024
+"""What our producers hand to a broker at most: dead letters carry what other topics refuse."""
+
+
+def common_config(settings: Settings) -> dict[str, Any]:
+    """Return what every client has: the address and the user's librdkafka keys."""
+    passed_through = {key: secret.get_secret_value() for key, secret in settings.kafka.items()}
+    return {"bootstrap.servers": settings.bootstrap_servers, "client.id": "streamserve", **passed_through}
+
+
+def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
+    """Return the configuration of the group's consumer.
+
+    ``range`` with a static instance name keeps the partitions of co-read topics together and lets a restarted worker
+    take its own back at once. A consumer that outruns its queue would stall for librdkafka's default back-off of 1 s.
+    An offset out of range is an error, never a silent jump.
+    """
+    return {
+        **_reader_config(settings),
+        "group.id": group,
+        "group.instance.id": settings.instance,
+        "partition.assignment.strategy": "range",
+        "session.timeout.ms": to_milliseconds(settings.session_timeout),
+        "heartbeat.interval.ms": max(to_milliseconds(settings.session_timeout) // 4, 100),
+    }
+
+
+def restore_config(settings: Settings, *, isolation: str) -> dict[str, Any]:
+    """Return the configuration of a reader outside the group; it never commits."""
+    return {**_reader_config(settings), "group.id": "streamserve-restore", "isolation.level": isolation}
+
+
+def _reader_config(settings: Settings) -> dict[str, Any]:
+    return {
+        "fetch.min.bytes": 1,
+        "fetch.queue.backoff.ms": 5,
+        "queued.min.messages": 50_000,
+        "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        **common_config(settings),
+    }
+
+
+def producer_config(settings: Settings, transactional_id: str, *, careful: bool = False) -> dict[str, Any]:
+    """Return the configuration of a transactional producer.
+
+    Keys are partitioned as Java's clients do it. ``careful`` sends each message alone, so that a refusal names it.
+    """
+    timeout_ms = to_milliseconds(settings.transaction_timeout)
+    return {
+        "linger.ms": 5,
+        "compression.type": "lz4",
+        "batch.size": 1 << 18,
+        "queue.buffering.max.messages": 1_000_000,
+        "queue.buffering.max.kbytes": 1 << 20,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+        "partitioner": "murmur2_random",
+        "retry.backoff.ms": 1,
+        "retry.backoff.max.ms": 50,
+        "transaction.timeout.ms": timeout_ms,
+        "message.timeout.ms": timeout_ms // 2,
+        "delivery.report.only.error": not careful,
+        **({"batch.num.messages": 1} if careful else {}),
+        **common_config(settings),
+        "transactional.id": transactional_id,
+    }
+
+
+def transactional_ids(app: str, instance: str) -> tuple[str, str]:
+    """Return the two ids that one worker uses in turn.
+
+    >>> transactional_ids("flights", "host-0")
+    ('flights.host-0.0', 'flights.host-0.1')
+    """
+    return f"{app}.{instance}.0", f"{app}.{instance}.1"

@@ -1,0 +1,199 @@
+"""The worker's membership in the consumer group: what it owns, what it polls, what is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streamserve.errors import ConfigurationError, StreamserveError
+from streamserve.kafka.calls import Calls
+from streamserve.kafka.clients import consumer_config
+from streamserve.kafka.errors import UNREACHABLE, kafka_error, translate, translated
+from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
+from streamserve.records import RawRecord
+from streamserve.settings import Settings
+
+_COMMITTED_SECONDS = 5.0
+_SEEK_SECONDS = 5.0
+
+
+class Ownership(Protocol):
+    """Who is told, inside the poll, what the group gives and takes."""
+
+    def on_assigned(self, partitions: Sequence[TopicPartitionKey]) -> None:
+        """``partitions`` are owned from now on; they stay paused until ``start``."""
+
+    def on_revoked(self, partitions: Sequence[TopicPartitionKey], *, lost: bool) -> None:
+        """``partitions`` leave; ``lost`` when others may own them already."""
+
+
+class GroupConsumer:
+    """A member of group ``app`` that reads ``topics``.
+
+    Raises (from ``poll``): what a callback of ``Ownership`` raised; ``BrokerUnavailable`` and ``ConfigurationError``.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        topics: Sequence[str],
+        settings: Settings,
+        calls: Calls,
+        ownership: Ownership,
+        *,
+        reports_ends: bool = False,
+    ) -> None:
+        self._calls = calls
+        self._brokers = settings.bootstrap_servers
+        self._instance = settings.instance
+        self._ownership = ownership
+        self._failure: BaseException | None = None
+        self._reports_ends = reports_ends
+        self._at_end: set[TopicPartitionKey] = set()
+        self._consumer = Consumer({**consumer_config(settings, app), "enable.partition.eof": reports_ends})
+        self.membership: Any = None
+        """The group metadata as of the last poll: to be committed with that poll's positions, and no others."""
+        with translated("subscribe", self._brokers):
+            calls(
+                "consumer.subscribe",
+                self._consumer.subscribe,
+                list(topics),
+                on_assign=self._on_assign,
+                on_revoke=lambda _, partitions: self._on_revoke(partitions, lost=False),
+                on_lost=lambda _, partitions: self._on_revoke(partitions, lost=True),
+            )
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._guarded(lambda: self._assign(consumer, partitions))
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Take over ``partitions``, all paused: where to start is read later, outside the callback."""
+        paused = [TopicPartition(item.topic, item.partition, OFFSET_BEGINNING) for item in partitions]
+        self._calls("consumer.assign", consumer.assign, paused)
+        consumer.pause(paused)
+        self._ownership.on_assigned(_keys(partitions))
+
+    def _on_revoke(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+        self._guarded(lambda: self._ownership.on_revoked(_keys(partitions), lost=lost))
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        """Keep what a callback raises for ``poll``: the client must not see it inside the rebalance."""
+        try:
+            callback()
+        except StreamserveError as error:
+            self._failure = error
+        except KafkaException as error:
+            self._failure = translate(kafka_error(error), doing="rebalance", brokers=self._brokers)
+
+    def poll(self, limit: int, wait_seconds: float) -> list[RawRecord]:
+        """Return up to ``limit`` records; with none at hand wait up to ``wait_seconds`` for the first."""
+        with translated("poll", self._brokers):
+            messages = self._calls("consumer.poll", self._poll, limit, wait_seconds)
+        self.membership = self._consumer.consumer_group_metadata()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if self._reports_ends:
+            self._note_ends(messages)
+        if any(map(Message.error, messages)):
+            messages = [message for message in messages if not self._is_event(message)]
+        return cast("list[RawRecord]", messages)
+
+    def _poll(self, limit: int, wait_seconds: float) -> list[Message]:
+        """``consume`` would wait for ``limit`` records or the whole time: so take what is there, then wait for one."""
+        messages = self._consumer.consume(limit, 0)
+        if messages or not wait_seconds:
+            return messages
+        first = self._consumer.poll(wait_seconds)
+        if first is None:
+            return []
+        return [first, *self._consumer.consume(limit - 1, 0)] if limit > 1 else [first]
+
+    def _note_ends(self, messages: Sequence[Message]) -> None:
+        """Keep which partitions had nothing more when last fetched: their last message was an end, not a record."""
+        for message in messages:
+            key = (message.topic() or "", message.partition() or 0)
+            if message.error() is None:
+                self._at_end.discard(key)
+            else:
+                self._at_end.add(key)
+
+    def _is_event(self, message: Message) -> bool:
+        """Return whether ``message`` is no record; raise when it is the end of this consumer."""
+        error = message.error()
+        if error is None:
+            return False
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
+            return True
+        place = f"{message.topic()}[{message.partition()}]@{message.offset()}"
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's public code
+            raise ConfigurationError(
+                f"{place}: {error.str()}. The committed offset is gone (deleted by retention or a new topic of the same"
+                " name). Records in between are lost to this app; set the group's offsets to where it shall go on."
+            )
+        if error.code() == KafkaError.FENCED_INSTANCE_ID or error.fatal():
+            raise ConfigurationError(
+                f"{error.str()} ({error.name()}): another worker runs under the instance name {self._instance!r}."
+                " Give each worker its own (STREAMSERVE_INSTANCE, or --workers N)."
+            )
+        if error.code() in UNREACHABLE or error.retriable():
+            return True
+        raise translate(error, doing=f"read {place}", brokers=self._brokers)
+
+    def caught_up(self, topics: Sequence[str]) -> dict[int, set[str]]:
+        """Return, by partition, which of ``topics`` had nothing more when last fetched (with ``reports_ends``)."""
+        ends: dict[int, set[str]] = {}
+        for topic, partition in self._at_end:
+            if topic in topics:
+                ends.setdefault(partition, set()).add(topic)
+        return ends
+
+    def committed(self, partitions: Iterable[TopicPartitionKey]) -> dict[TopicPartitionKey, Committed]:
+        """Return the *stable* committed offsets: waits for transactions that are still open on them.
+
+        Raises:
+            BrokerUnavailable: not settled within 5 s; ask again.
+        """
+        wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
+        with translated("read committed offsets", self._brokers):
+            found = self._calls("consumer.committed", self._consumer.committed, wanted, _COMMITTED_SECONDS)
+        for item in found:
+            if item.error is not None:
+                raise translate(item.error, doing="read committed offsets", brokers=self._brokers)
+        return {
+            (item.topic, item.partition): Committed(
+                item.offset if item.offset >= 0 else None, OffsetMark.decode(item.metadata)
+            )
+            for item in found
+        }
+
+    def start(self, positions: Mapping[TopicPartitionKey, int | None]) -> None:
+        """Begin to read each partition at its position; ``None`` is the beginning."""
+        with translated("seek", self._brokers):
+            for (topic, partition), offset in positions.items():
+                if offset is not None:
+                    self._calls("consumer.seek", self._consumer.seek, TopicPartition(topic, partition, offset))
+            self._consumer.resume([TopicPartition(topic, partition) for topic, partition in positions])
+
+    def pause(self, partitions: Iterable[TopicPartitionKey]) -> None:
+        """Stop fetching ``partitions`` for now."""
+        self._consumer.pause([TopicPartition(topic, partition) for topic, partition in partitions])
+
+    def resume(self, partitions: Iterable[TopicPartitionKey]) -> None:
+        """Go on fetching ``partitions`` where they were paused."""
+        self._consumer.resume([TopicPartition(topic, partition) for topic, partition in partitions])
+
+    def end(self, partition: TopicPartitionKey) -> int | None:
+        """Return the partition's end as of the last fetch, without asking the broker; ``None`` before the first."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        return high if high >= 0 else None
+
+    def close(self) -> None:
+        """Leave; a static member keeps its place in the group for the session time-out."""
+        self._calls("consumer.close", self._consumer.close)
+
+
+def _keys(partitions: Iterable[TopicPartition]) -> list[TopicPartitionKey]:
+    return sorted((item.topic, item.partition) for item in partitions)

@@ -1,0 +1,34 @@
+"""What a dead letter looks like: the record's key and bytes untouched, and headers that say why and where from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streamserve.errors import RecordError
+from streamserve.records import Emission, RawRecord
+
+ORIGINAL_PREFIX: Final = "original-"
+"""Stands before the names of the record's own headers."""
+
+
+def dead_letter(topic: str, step: str, record: RawRecord, error: RecordError) -> Emission:
+    """Return the dead letter of ``record``, which ``step`` refused with ``error``.
+
+    Headers (UTF-8 text): ``step``, ``reason`` (a fixed word), ``error`` (the class), ``message``, ``source-topic``,
+    ``source-partition``, ``source-offset``, ``source-timestamp`` (milliseconds since the epoch); then the record's own.
+    The message names fields and rules, never values.
+    """
+    cause = error.__cause__
+    facts = {
+        "step": step,
+        "reason": error.reason,
+        "error": type(cause).__name__ if cause is not None else type(error).__name__,
+        "message": str(error),
+        "source-topic": record.topic(),
+        "source-partition": record.partition(),
+        "source-offset": record.offset(),
+        "source-timestamp": record.timestamp()[1],
+    }
+    own = [(f"{ORIGINAL_PREFIX}{name}", value) for name, value in record.headers() or []]
+    headers = (*((name, str(value).encode()) for name, value in facts.items()), *own)
+    return Emission(topic, record.value(), record.key(), headers)

@@ -1,0 +1,134 @@
+"""Taking partitions over: settle what a dead owner left open, then read the committed offsets and the state.
+
+The order matters: a dead owner's open transaction would keep the committed offsets unstable until its time-out, so
+its transactional ids are fenced first; the offsets name the state record; a ``read_committed`` reader waits for it.
+Nothing here runs inside a rebalance callback, and one ``step`` is short: other partitions go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from streamserve.errors import BrokerUnavailable
+from streamserve.kafka.calls import Calls
+from streamserve.kafka.clients import common_config, producer_config, restore_config, transactional_ids
+from streamserve.kafka.consumer import GroupConsumer
+from streamserve.kafka.errors import translated
+from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
+from streamserve.settings import Settings
+
+_REQUEST_SECONDS = 10.0
+_READ_SECONDS = 0.05
+
+
+class StateReader:
+    """Reads single state records of a changelog by their offsets."""
+
+    def __init__(self, topic: str, settings: Settings, calls: Calls) -> None:
+        self._topic = topic
+        self._calls = calls
+        self._brokers = settings.bootstrap_servers
+        self._consumer = Consumer(restore_config(settings, isolation="read_committed"))
+        self._wanted: dict[int, dict[int, bytes]] = {}
+        self._found: dict[tuple[int, bytes], bytes] = {}
+
+    def request(self, wanted: dict[int, dict[int, bytes]]) -> None:
+        """Begin to read; ``wanted`` has the key expected at each offset of each partition."""
+        self._wanted = {partition: dict(offsets) for partition, offsets in wanted.items() if offsets}
+        starts = [TopicPartition(self._topic, part, min(offsets)) for part, offsets in self._wanted.items()]
+        self._consumer.assign(starts)
+
+    def step(self) -> dict[tuple[int, bytes], bytes] | None:
+        """Read on for a moment; return all states by partition and key once they are complete."""
+        if self._wanted:
+            with translated(f"restore from {self._topic!r}", self._brokers):
+                for message in self._calls("changelog.read", self._consumer.consume, 100, _READ_SECONDS):
+                    self._take(message)
+        return None if self._wanted else self._found
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            raise KafkaException(error)
+        partition, offset, key, value = message.partition(), message.offset(), message.key(), message.value()
+        offsets = self._wanted.get(partition) if partition is not None else None
+        if partition is None or offset is None or not offsets or offsets.get(offset) != key or key is None:
+            return
+        self._found[partition, key] = value or b""
+        del offsets[offset]
+        if not offsets:
+            del self._wanted[partition]
+
+    def close(self) -> None:
+        """Let go of the reader."""
+        self._consumer.close()
+
+
+class Takeover:
+    """Reads where ``partitions`` were left: ``step`` until it returns ``True``, then see ``committed``."""
+
+    def __init__(
+        self,
+        app: str,
+        partitions: Sequence[TopicPartitionKey],
+        consumer: GroupConsumer,
+        settings: Settings,
+        calls: Calls,
+    ) -> None:
+        self._app = app
+        self._partitions = list(partitions)
+        self._consumer = consumer
+        self._settings = settings
+        self._calls = calls
+        self._fenced = False
+        self.committed: dict[TopicPartitionKey, Committed] = {}
+
+    def step(self) -> bool:
+        """Do the next bounded piece of work; return whether all of it is done."""
+        if not self._fenced:
+            self._fence_dead_owners()
+            self._fenced = True
+            return False
+        try:
+            self.committed = self._consumer.committed(self._partitions)
+        except BrokerUnavailable:
+            self._fenced = False  # still unstable: someone may have died since we looked
+            return False
+        return True
+
+    def _fence_dead_owners(self) -> None:
+        """End the open transactions of last owners that are members no more, so that nobody waits for time-outs."""
+        admin = AdminClient(common_config(self._settings))
+        with translated("look for the partitions' last owners", self._settings.bootstrap_servers):
+            owners = self._calls("group.last_owners", self._last_owners, admin) - {self._settings.instance}
+            for owner in owners - (self._calls("group.describe", self._members, admin) if owners else set()):
+                for transactional_id in transactional_ids(self._app, owner):
+                    producer = Producer(producer_config(self._settings, transactional_id))
+                    self._calls("fence.init_transactions", producer.init_transactions, _REQUEST_SECONDS)
+
+    def _last_owners(self, admin: AdminClient) -> set[str]:
+        """Return who committed last, from offsets that need not be stable."""
+        wanted = [TopicPartition(topic, partition) for topic, partition in self._partitions]
+        request = [ConsumerGroupTopicPartitions(self._app, wanted)]
+        client: Any = admin  # its futures are untyped
+        futures = client.list_consumer_group_offsets(request, require_stable=False, request_timeout=_REQUEST_SECONDS)
+        found: list[TopicPartition] = futures[self._app].result().topic_partitions or []
+        marks = [OffsetMark.decode(item.metadata) for item in found]
+        return {mark.instance for mark in marks if mark is not None}
+
+    def _members(self, admin: AdminClient) -> set[str]:
+        client: Any = admin  # its futures are untyped
+        futures = client.describe_consumer_groups([self._app], request_timeout=_REQUEST_SECONDS)
+        members: list[Any] = futures[self._app].result().members or []
+        return {member.group_instance_id for member in members if member.group_instance_id}

@@ -1,0 +1,398 @@
+"""The one transaction: the only place where anything is committed.
+
+    idle ──open──▶ open ──close──▶ closing ─┬─▶ committed ──▶ idle
+                     │                      ├─▶ aborted ──▶ (engine restart)
+                     └──────abort───────────┴─▶ unknown ──▶ (engine restart)
+
+Everything that a batch produces goes into the open transaction. Closing it, in this order:
+
+1. produce the changelog records that were frozen with the positions;
+2. flush, and check every delivery;
+3. send the frozen positions with the group metadata read when they were polled;
+4. commit.
+
+A transaction that ends in any other way than *committed* ends the engine's incarnation: the restart re-initialises the
+transactional ids, which settles what is open, and reads the stable committed offsets, which tell how it ended.
+
+Two producers are used in turn: the next transaction of one id would wait for the markers of its last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from streamserve.errors import ConfigurationError, OutcomeUnknown, OversizeError, RecordError, TransactionAborted
+from streamserve.kafka.calls import Calls
+from streamserve.kafka.clients import MAX_MESSAGE_BYTES, producer_config, transactional_ids
+from streamserve.kafka.errors import kafka_error, translated
+from streamserve.kafka.marks import OffsetMark, TopicPartitionKey
+from streamserve.records import Emission, Origin
+from streamserve.settings import Settings
+
+SLOW_COMMIT_SECONDS = 5.0
+"""A commit that took longer may have been retried inside librdkafka: its outcome counts as unknown (KAFKA-17754)."""
+
+_INIT_SECONDS = 30.0
+_FLUSH_SECONDS = 15.0
+
+
+class Phase(Enum):
+    """Where the transaction stands."""
+
+    IDLE = "idle"
+    OPEN = "open"
+    CLOSING = "closing"
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+
+
+LEGAL: Mapping[Phase, frozenset[Phase]] = {
+    Phase.IDLE: frozenset({Phase.OPEN}),
+    Phase.OPEN: frozenset({Phase.CLOSING, Phase.ABORTED}),
+    Phase.CLOSING: frozenset({Phase.COMMITTED, Phase.ABORTED, Phase.UNKNOWN}),
+    Phase.COMMITTED: frozenset({Phase.IDLE}),
+    Phase.ABORTED: frozenset(),
+    Phase.UNKNOWN: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCommit:
+    """One partition group's share of a commit.
+
+    ``positions`` are next offsets by topic and partition. ``state`` is the group's new state record, if it changed;
+    ``state_offset`` is where its last one stands.
+    """
+
+    positions: Mapping[TopicPartitionKey, int]
+    watermark_ms: int | None = None
+    state: Emission | None = None
+    state_offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What a closing transaction commits, all read at the same moment.
+
+    There must be at least one position: a transaction without offsets is not fenced by the group's generation.
+    ``membership`` is the consumer's group metadata, read with the positions.
+    """
+
+    groups: Sequence[GroupCommit]
+    membership: Any
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """What is known of messages that the broker refused; it outlives incarnations of the engine in one process.
+
+    A refused message aborts its transaction without saying whose it was. The next incarnation is ``careful``: it sends
+    each message alone and learns from delivery reports which input produced it. The one after dead-letters that input.
+    ``one_by_one`` does the same for user operators that raised: records are taken one at a time until one raises again.
+    """
+
+    careful: bool = False
+    one_by_one: bool = False
+    refused: dict[Origin, RecordError] = field(default_factory=dict[Origin, RecordError])
+
+
+class Transaction:
+    """Two producers used in turn behind one state machine.
+
+    Not thread-safe: everything happens on the engine's thread.
+
+    Raises (from every method):
+        TransactionAborted, OutcomeUnknown: the incarnation is over.
+        BrokerUnavailable, ConfigurationError: from the constructor.
+    """
+
+    def __init__(self, app: str, settings: Settings, calls: Calls, quarantine: Quarantine | None = None) -> None:
+        self._calls = calls
+        self._quarantine = quarantine or Quarantine()
+        self._brokers = settings.bootstrap_servers
+        self._instance = settings.instance
+        self._phase = Phase.IDLE
+        self._opened_at = 0.0
+        self._failures: list[KafkaError] = []
+        self._troubled = False
+        self._turn = 0
+        self._producers = [self._start(settings, name) for name in transactional_ids(app, settings.instance)]
+        self._producer = self._producers[0]
+
+    def _start(self, settings: Settings, transactional_id: str) -> Producer:
+        config = producer_config(settings, transactional_id, careful=self._quarantine.careful)
+        producer = Producer({**config, "error_cb": self._on_error, "on_delivery": self._on_delivery})
+        with translated(f"starting transactional id {transactional_id!r}", self._brokers):
+            self._calls("producer.init_transactions", producer.init_transactions, _INIT_SECONDS)
+        return producer
+
+    def _on_error(self, _: KafkaError) -> None:
+        self._troubled = True
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002 - the client's signature
+        if error is not None:
+            self._failures.append(error)
+
+    @property
+    def phase(self) -> Phase:
+        """Return where the transaction stands."""
+        return self._phase
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether something waits to be committed."""
+        return self._phase is Phase.OPEN
+
+    @property
+    def open_seconds(self) -> float:
+        """Return how long the transaction has been open."""
+        return time.monotonic() - self._opened_at if self.is_open else 0.0
+
+    def _enter(self, phase: Phase) -> None:
+        if phase not in LEGAL[self._phase]:
+            raise AssertionError(f"transaction cannot go from {self._phase.value} to {phase.value}")
+        self._phase = phase
+
+    def open(self) -> None:
+        """Open the transaction unless it is open."""
+        if self._phase is Phase.OPEN:
+            return
+        self._enter(Phase.OPEN)
+        self._troubled = False
+        self._opened_at = time.monotonic()
+        with self._aborting("begin the transaction"):
+            self._calls("producer.begin_transaction", self._producer.begin_transaction)
+
+    def produce_columns(
+        self,
+        topic: str,
+        values: Iterable[bytes | None],
+        keys: Iterable[bytes | None],
+        origins: Callable[[], Sequence[Origin]],
+    ) -> None:
+        """Produce one message per value; ``origins`` names the input of each, and is asked for only when needed."""
+        with self._aborting(f"produce to {topic!r}"):
+            self._calls("producer.produce", self._produce_all, topic, values, keys, origins)
+
+    def _produce_all(
+        self,
+        topic: str,
+        values: Iterable[bytes | None],
+        keys: Iterable[bytes | None],
+        origins: Callable[[], Sequence[Origin]],
+    ) -> None:
+        produce = self._producer.produce
+        if self._quarantine.careful:
+            for value, key, origin in zip(values, keys, origins(), strict=True):
+                self.produce_one(Emission(topic, value, key), origin)
+            return
+        for value, key in zip(values, keys, strict=True):
+            try:
+                produce(topic, value, key)
+            except BufferError:
+                self._wait_for_room()
+                produce(topic, value, key)
+
+    def produce_one(self, emission: Emission, origin: Origin | None = None) -> None:
+        """Produce one message with everything it may carry."""
+        optional: dict[str, Any] = {}
+        if emission.partition is not None:
+            optional["partition"] = emission.partition
+        if emission.timestamp_ms:
+            optional["timestamp"] = emission.timestamp_ms
+        if self._quarantine.careful and origin is not None:
+            optional["on_delivery"] = self._naming(origin, emission.topic)
+        with self._aborting(f"produce to {emission.topic!r}", origin):
+            try:
+                self._producer.produce(
+                    emission.topic, emission.value, emission.key, headers=list(emission.headers), **optional
+                )
+            except BufferError:
+                self._wait_for_room()
+                self._producer.produce(
+                    emission.topic, emission.value, emission.key, headers=list(emission.headers), **optional
+                )
+
+    def _naming(self, origin: Origin, topic: str) -> Callable[[KafkaError | None, Message], None]:
+        """Return a delivery callback that remembers ``origin`` when the broker refuses its message as too large."""
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                return
+            self._failures.append(error)
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._refuse(origin, topic, len(message))
+
+        return on_delivery
+
+    def _refuse(self, origin: Origin, topic: str, size: int) -> None:
+        text = (
+            f"the broker refuses the {size} bytes that step {origin.step!r} made of {origin.at} for {topic!r}:"
+            f" raise max.message.bytes of {topic!r} or produce less"
+        )
+        if origin in self._quarantine.refused:
+            raise ConfigurationError(f"{text}; its dead letter is refused as well")
+        self._quarantine.refused[origin] = OversizeError(text)
+
+    def note_oversize(self, origin: Origin | None) -> None:
+        """Remember that a message was refused before it left: whose, or that we must look for it."""
+        if origin is None:
+            self._quarantine.careful = True
+        else:
+            self._refuse(origin, "its output topic", MAX_MESSAGE_BYTES)
+
+    def _wait_for_room(self) -> None:
+        """Let librdkafka send until its queue has room again."""
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        while len(self._producer) > 0 and time.monotonic() < deadline:
+            before = len(self._producer)
+            self._producer.poll(0.05)
+            if len(self._producer) < before:
+                return
+
+    def _aborting(self, doing: str, origin: Origin | None = None) -> _Aborting:
+        return _Aborting(self, doing, origin)
+
+    def commit(self, frozen: Frozen) -> list[int | None]:
+        """Close the transaction as the numbered steps say; return where each group's state record stands now."""
+        if not any(group.positions for group in frozen.groups):
+            raise AssertionError("a transaction without offsets is not fenced: re-send one that is owned")
+        self._enter(Phase.CLOSING)
+        started = time.monotonic()
+        with self._aborting("close the transaction"):
+            delivered = [self._produce_state(group) for group in frozen.groups]  # 1
+            self._flush()  # 2
+            state_offsets = [offset() for offset in delivered]
+            self._calls(  # 3
+                "producer.send_offsets",
+                self._producer.send_offsets_to_transaction,
+                self._offsets(frozen.groups, state_offsets),
+                frozen.membership,
+            )
+        self._commit_producer()  # 4
+        self._check_outcome(time.monotonic() - started)
+        self._enter(Phase.COMMITTED)
+        self._turn += 1
+        self._producer = self._producers[self._turn % len(self._producers)]
+        self._enter(Phase.IDLE)
+        return state_offsets
+
+    def _produce_state(self, group: GroupCommit) -> Callable[[], int | None]:
+        """Produce the group's state record; return what gives its offset after the flush."""
+        if group.state is None:
+            return lambda: group.state_offset
+        delivered: list[int | None] = []
+
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                delivered.append(message.offset())
+            else:
+                self._failures.append(error)
+
+        state = group.state
+        self._calls(
+            "producer.produce",
+            self._producer.produce,
+            state.topic,
+            state.value,
+            state.key,
+            state.partition if state.partition is not None else -1,
+            on_delivery,
+        )
+        return lambda: delivered[0]
+
+    def _offsets(self, groups: Sequence[GroupCommit], state_offsets: Sequence[int | None]) -> list[TopicPartition]:
+        return [
+            TopicPartition(topic, partition, offset, metadata=mark)
+            for group, state_offset in zip(groups, state_offsets, strict=True)
+            for mark in [OffsetMark(self._instance, group.watermark_ms, state_offset).encode()]
+            for (topic, partition), offset in group.positions.items()
+        ]
+
+    def _commit_producer(self) -> None:
+        try:
+            self._calls("producer.commit_transaction", self._producer.commit_transaction)
+        except KafkaException as exception:
+            raise self._ended_badly(kafka_error(exception)) from exception
+        self._producer.poll(0)
+
+    def _flush(self) -> None:
+        left = self._calls("producer.flush", self._producer.flush, _FLUSH_SECONDS)
+        if self._failures:
+            error = self._failures[0]
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._quarantine.careful = True
+            raise TransactionAborted(f"the broker refused {len(self._failures)} message(s): {error.str()}")
+        if left:
+            raise TransactionAborted(f"{left} message(s) were not delivered within {_FLUSH_SECONDS:g} s")
+
+    def _check_outcome(self, seconds: float) -> None:
+        if self._failures:
+            raise self._unknown(f"a delivery failed while committing: {self._failures[0].str()}")
+        if self._troubled:
+            raise self._unknown("a connection broke while the transaction was closing")
+        if seconds > SLOW_COMMIT_SECONDS:
+            raise self._unknown(f"closing took {seconds:.1f} s and may have been retried")
+
+    def _ended_badly(self, error: KafkaError) -> TransactionAborted | OutcomeUnknown:
+        if not error.txn_requires_abort():
+            return self._unknown(f"commit: {error.str()} ({error.name()})")
+        self._enter(Phase.ABORTED)
+        return TransactionAborted(f"commit: {error.str()} ({error.name()})")
+
+    def _unknown(self, why: str) -> OutcomeUnknown:
+        self._enter(Phase.UNKNOWN)
+        return OutcomeUnknown(f"{why}; the restart settles it")
+
+    def mark_aborted(self) -> None:
+        """Note that nothing of the open transaction will become visible."""
+        if self._phase in (Phase.OPEN, Phase.CLOSING):
+            self._enter(Phase.ABORTED)
+
+    def abort(self) -> None:
+        """Abort the open transaction now rather than at the next start; the incarnation is over either way."""
+        if self._phase is not Phase.OPEN:
+            return
+        self.mark_aborted()
+        try:
+            self._calls("producer.abort_transaction", self._producer.abort_transaction, _FLUSH_SECONDS)
+        except KafkaException:
+            return  # the next init_transactions of this id, or the broker's timeout, aborts it
+
+    def close(self) -> None:
+        """Let go of both producers; what is unsent is dropped, never committed."""
+        for producer in self._producers:
+            producer.purge()
+            producer.poll(0)
+        self._producers.clear()
+
+
+class _Aborting:
+    """Turns a Kafka failure inside the block into ``TransactionAborted``; remembers an oversize message's input."""
+
+    __slots__ = ("_doing", "_origin", "_transaction")
+
+    def __init__(self, transaction: Transaction, doing: str, origin: Origin | None) -> None:
+        self._transaction = transaction
+        self._doing = doing
+        self._origin = origin
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        self._transaction.mark_aborted()
+        if isinstance(error, KafkaException):
+            cause = kafka_error(error)
+            if cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._transaction.note_oversize(self._origin)
+            raise TransactionAborted(f"{self._doing}: {cause.str()} ({cause.name()})") from error

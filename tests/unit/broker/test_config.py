@@ -1,0 +1,39 @@
+"""The broker is told to stay on this machine and to be alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamserve.broker.config import Layout, java_arguments, server_properties, write_settings
+
+
+def properties(port: int = 9092, controller_port: int = 9093) -> dict[str, str]:
+    lines = server_properties(Path("/data/topics"), port=port, controller_port=controller_port).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_every_address_is_on_loopback() -> None:
+    settings = properties(port=1, controller_port=2)
+    assert settings["listeners"] == "BROKER://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
+    assert settings["advertised.listeners"] == "BROKER://127.0.0.1:1"
+    assert settings["controller.quorum.voters"] == "1@127.0.0.1:2"
+
+
+def test_one_node_is_enough_for_every_internal_topic() -> None:
+    replication = {key: value for key, value in properties().items() if key.endswith(("replication.factor", "min.isr"))}
+    assert len(replication) == 5
+    assert set(replication.values()) == {"1"}
+
+
+def test_topics_are_never_made_by_mistake() -> None:
+    assert properties()["auto.create.topics.enable"] == "false"
+
+
+def test_settings_are_written_where_java_is_told_to_look(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "a folder")
+    write_settings(layout, [Path("/jars/x.jar")], port=1, controller_port=2)
+    arguments = java_arguments(layout)
+    assert layout.marker in arguments
+    assert f"@{layout.class_path}" in arguments
+    assert layout.class_path.read_text() == '-cp "/jars/x.jar"\n'
+    assert f"log.dirs={layout.topics}" in layout.settings.read_text()
