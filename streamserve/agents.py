@@ -8,7 +8,7 @@ from typing import Any, Generic, cast, overload
 
 from typing_extensions import TypeVar
 
-from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, Effect, Send
+from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, Next, Send, ask, perform
 from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, MonitorNode, PushNode, TopicNode
 from streamserve.errors import ConfigurationError, PlanError
 from streamserve.features.base import FeatureRow
@@ -53,7 +53,7 @@ class Topic(Source[V, K]):
         it the time of writing does.
         """
         sent = tuple((headers or {}).items())
-        await Send(self.name, value, key, to_epoch_ms(timestamp) if timestamp is not None else 0, sent)
+        await perform(Send(self.name, value, key, to_epoch_ms(timestamp) if timestamp is not None else 0, sent))
 
     def __repr__(self) -> str:
         return f"Topic({self.name!r})"
@@ -72,18 +72,18 @@ class Stream(Generic[V_co, K_co]):
 
 
 class _Iterator:
-    """Asks the driver for the next event by awaiting a fixed effect."""
+    """Asks the driver for the next event."""
 
-    __slots__ = ("_effect",)
+    __slots__ = ("_request",)
 
-    def __init__(self, effect: Awaitable[Any]) -> None:
-        self._effect = effect
+    def __init__(self, request: Next) -> None:
+        self._request = request
 
     def __aiter__(self) -> _Iterator:
         return self
 
     def __anext__(self) -> Awaitable[Any]:
-        return self._effect
+        return perform(self._request)
 
 
 _VALUES = _Iterator(NEXT_EVENT)
@@ -138,7 +138,7 @@ class Features(Generic[E_contra, R]):
         Raises (at the await):
             FeatureRowError: the event cannot be asked for; unless caught, it becomes a dead letter.
         """
-        return Effect(self.node.binding.runtime, event)
+        return ask(self.node.binding.runtime, event)
 
     def get_many(self, events: Sequence[E_contra], /) -> Sequence[R]:
         """Return the features of each event at once, for batch agents.
@@ -151,7 +151,7 @@ class Features(Generic[E_contra, R]):
     async def push(self, source: str, value: object) -> None:
         """Push one row to push source ``source``: later look-ups see it, the online store before the commit."""
         join = _running(self.node.binding.runtime, f"features {self.node.service!r}")
-        await Effect(join.pusher, (source, value))
+        await ask(join.pusher, (source, value))
 
     def push_from(self, source: Source[Any, Any], *, push_source: str) -> None:
         """Push every event of ``source`` where it falls in event time among the events that ask."""
@@ -173,7 +173,7 @@ class Model(Generic[P]):
         Raises (at the await):
             ModelRowError: the model refuses the row; unless caught, it becomes a dead letter.
         """
-        return Effect(self.node.binding.runtime, (rows, values))
+        return ask(self.node.binding.runtime, (rows, values))
 
     def predict_many(self, *rows: Sequence[object], **values: Sequence[Scalar]) -> Sequence[Prediction[P]]:
         """Score many rows at once, for batch agents; each argument is one sequence of what ``predict`` takes.

@@ -72,7 +72,10 @@ class KeyCodec(Generic[V]):
         Raises:
             EncodeError: a key is neither text, nor a number, nor bytes.
         """
-        if set(map(type, keys)) == {str}:
+        kinds = set(map(type, keys))
+        if kinds == {int}:
+            return [b"%d" % key for key in cast("Sequence[int]", keys)]
+        if kinds == {str}:
             with suppress(UnicodeEncodeError):
                 return list(map(str.encode, cast("Sequence[str]", keys)))
         return [self._encode(key) for key in keys]

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import bytewax.operators as op  # pyright: ignore[reportMissingTypeStubs] - a module attribute
 from bytewax.dataflow import Dataflow, Stream
 from bytewax.errors import BytewaxRuntimeError
-from bytewax.testing import run_main
+from bytewax.testing import run_main  # pyright: ignore[reportUnknownVariableType] - untyped in bytewax
 
 from streamserve.codecs.rows import row_encoder
 from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick

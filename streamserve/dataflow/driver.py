@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from types import GeneratorType
 from typing import Any, Protocol
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, Effect, Gather, Send, Target
+from streamserve.dataflow.effects import Ask, Gather, Next, Send, Target
 from streamserve.dataflow.plan import Ordering
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
 
@@ -52,7 +53,7 @@ class AgentDriver(Protocol):
 class Instance:
     """One instance of the agent and the events that wait for it."""
 
-    __slots__ = ("collected", "coroutine", "gathering", "generator", "outputs", "queue", "row", "wants_record")
+    __slots__ = ("coroutine", "gathering", "generator", "outputs", "queue", "row", "wants_record")
 
     def __init__(self) -> None:
         self.generator: Any = None
@@ -61,23 +62,37 @@ class Instance:
         self.row: int | None = None
         self.wants_record = False
         self.outputs: list[Any] = []
-        self.gathering = 0
-        self.collected: list[Any] = []
+        self.gathering: _Gathering | None = None
 
     def discard(self) -> None:
         """Let go of the agent's frame; the next event starts a fresh one."""
-        self.coroutine = self.generator = None
-        self.gathering = 0
+        self.coroutine = self.generator = self.gathering = None
 
 
-class _Sub:
-    """One part of a ``Gather``: where its answer goes."""
+class _Waiting:
+    """The requests to one target that wait for their answer: who asks, for which row, what, as which part of a gather.
 
-    __slots__ = ("instance", "position")
+    The lists are parallel; a request outside a gather is part ``None``.
+    """
 
-    def __init__(self, instance: Instance, position: int) -> None:
-        self.instance = instance
-        self.position = position
+    __slots__ = ("instances", "parts", "payloads", "rows")
+
+    def __init__(self) -> None:
+        self.instances: list[Instance] = []
+        self.rows: list[int] = []
+        self.payloads: list[Any] = []
+        self.parts: dict[int, int] = {}
+
+
+class _Gathering:
+    """The answers of a ``gather`` so far."""
+
+    __slots__ = ("answers", "error", "open")
+
+    def __init__(self, parts: int) -> None:
+        self.answers: list[Any] = [None] * parts
+        self.open = parts
+        self.error: Exception | None = None
 
 
 class HandDriver:
@@ -106,7 +121,7 @@ class HandDriver:
         self._outcomes = Outcomes(0)
         self._batch: RecordBatch | None = None
         self._events: Sequence[Any] = ()
-        self._waiting: dict[Target, list[tuple[Instance | _Sub, Any]]] = {}
+        self._waiting: dict[Target, _Waiting] = {}
 
     def run(self, batch: RecordBatch) -> Outcomes:
         """Take every event of ``batch`` to its end."""
@@ -115,8 +130,7 @@ class HandDriver:
             value = None if instance.coroutine is None else self._next(instance)
             self._advance(instance, value, None)
         while self._waiting:
-            for instance, value, error in self._answer(batch):
-                self._advance(instance, value, error)
+            self._answer(batch)
         return self._outcomes
 
     def close(self) -> None:
@@ -147,19 +161,20 @@ class HandDriver:
         while True:
             coroutine = instance.coroutine or self._begin(instance)
             try:
-                effect = coroutine.send(value) if error is None else coroutine.throw(error)
+                effect: Any = coroutine.send(value) if error is None else coroutine.throw(error)
             except Exception as ended:
                 value = error = None
                 self._ended(instance, ended)
                 if instance.coroutine is None and not instance.queue:
                     return
                 continue
-            if type(effect) is Effect:
-                self._waiting.setdefault(effect.target, []).append((instance, effect.payload))
+            kind: type[object] = type(effect)
+            if kind is Ask:
+                self._park(instance, effect)
                 return
-            if effect is NEXT_EVENT or effect is NEXT_RECORD:
+            if kind is Next:
                 self._finish(instance)
-                instance.wants_record = effect is NEXT_RECORD
+                instance.wants_record = effect.whole
                 if not instance.queue:
                     return
                 value, error = self._next(instance), None
@@ -167,6 +182,19 @@ class HandDriver:
             value, error, parked = self._special(instance, effect)
             if parked:
                 return
+
+    def _park(self, instance: Instance, effect: Ask) -> _Waiting:
+        """Let ``instance`` wait for the answer of the target that it asks."""
+        target, payload = effect
+        waiting = self._waiting.get(target)
+        if waiting is None:
+            waiting = self._waiting[target] = _Waiting()
+        if instance.row is None:
+            raise AssertionError("an effect outside an event")
+        waiting.instances.append(instance)
+        waiting.rows.append(instance.row)
+        waiting.payloads.append(payload)
+        return waiting
 
     def _begin(self, instance: Instance) -> Any:
         """Start a fresh frame."""
@@ -220,52 +248,57 @@ class HandDriver:
         return None, foreign_await(self._name, effect), False
 
     def _gather(self, instance: Instance, effect: Gather) -> tuple[Any, Exception | None, bool]:
+        """Park the instance with all parts at once."""
         if not effect.parts:
             return (), None, False
-        if not all(type(part) is Effect for part in effect.parts):
+        requests = [_requested(part) for part in effect.parts]
+        if None in requests:
             text = "streamserve.gather joins feature look-ups and predictions; for other awaits use io=True"
             return None, ConfigurationError(f"agent {self._name!r}: {text}"), False
-        instance.gathering = len(effect.parts)
-        instance.collected = [None] * len(effect.parts)
-        for position, part in enumerate(effect.parts):
-            if isinstance(part, Effect):
-                self._waiting.setdefault(part.target, []).append((_Sub(instance, position), part.payload))
+        instance.gathering = _Gathering(len(requests))
+        for position, request in enumerate(requests):
+            if request is not None:
+                waiting = self._park(instance, request)
+                waiting.parts[len(waiting.instances) - 1] = position
         return None, None, True
 
-    def _answer(self, batch: RecordBatch) -> list[tuple[Instance, Any, Exception | None]]:
-        """Answer all effects of the target that comes first; return the instances that can go on."""
-        if not self._waiting:
-            return []
+    def _answer(self, batch: RecordBatch) -> None:
+        """Answer all requests to the target that comes first, and resume who asked."""
         target = min(self._waiting, key=lambda waiting: waiting.priority)
-        asked = self._waiting.pop(target)
-        rows = [self._row_of(who) for who, _ in asked]
-        answers = target.resolve([payload for _, payload in asked], rows, batch)
-        ready: list[tuple[Instance, Any, Exception | None]] = []
-        for (who, _), answer in zip(asked, answers, strict=True):
-            if type(who) is Instance:
-                failed = isinstance(answer, Exception)
-                ready.append((who, None, answer) if failed else (who, answer, None))
+        waiting = self._waiting.pop(target)
+        values, errors = target.resolve(waiting.payloads, waiting.rows, batch)
+        if not errors and not waiting.parts:
+            for instance, value in zip(waiting.instances, values, strict=True):
+                self._advance(instance, value, None)
+            return
+        for index, instance in enumerate(waiting.instances):
+            value, error = (None, errors[index]) if index in errors else (values[index], None)
+            if index in waiting.parts:
+                self._collect(instance, waiting.parts[index], value, error)
             else:
-                ready.extend(self._collect(who, answer))
-        return ready
+                self._advance(instance, value, error)
 
-    @staticmethod
-    def _row_of(who: Instance | _Sub) -> int:
-        row = who.row if isinstance(who, Instance) else who.instance.row
-        if row is None:
-            raise AssertionError("an effect outside an event")
-        return row
+    def _collect(self, instance: Instance, part: int, value: Any, error: Exception | None) -> None:
+        """Take the answer of one part of a gather; the instance goes on with the last."""
+        gathering = instance.gathering
+        if gathering is None:
+            return
+        gathering.answers[part] = value
+        gathering.error = gathering.error or error
+        gathering.open -= 1
+        if not gathering.open:
+            instance.gathering = None
+            self._advance(instance, tuple(gathering.answers), gathering.error)
 
-    @staticmethod
-    def _collect(who: Any, answer: Any) -> list[tuple[Instance, Any, Exception | None]]:
-        """Take one answer of a gather; the instance goes on with the last of them."""
-        instance: Instance = who.instance
-        instance.collected[who.position] = answer
-        instance.gathering -= 1
-        if instance.gathering:
-            return []
-        failure = next((item for item in instance.collected if isinstance(item, Exception)), None)
-        return [(instance, None if failure else tuple(instance.collected), failure)]
+
+def _requested(part: Any) -> Ask | None:
+    """Return what one argument of ``gather`` asks for, or ``None`` where that is no single request."""
+    if not isinstance(part, GeneratorType):
+        return None
+    generator: Any = part  # pyright: ignore[reportUnknownVariableType] - of whatever it yields
+    asked = generator.send(None)
+    generator.close()
+    return asked if type(asked) is Ask else None
 
 
 def places(ordering: Ordering, batch: RecordBatch) -> Sequence[int]:

@@ -5,8 +5,9 @@ Without ``io=True`` no event loop runs: the driver resumes each agent by hand. W
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+import types
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from streamserve.errors import ConfigurationError
 
@@ -16,16 +17,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Answers(NamedTuple):
+    """What a target answers: one value per payload; where ``errors`` has one, it is raised instead."""
+
+    values: Sequence[Any]
+    errors: Mapping[int, Exception]
+
+
 class Target(Protocol):
     """What answers effects: a feature join or a model, for a whole batch of them at once."""
 
     priority: int
 
-    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> list[Any]:
-        """Answer each payload with its result or with the exception to raise in the agent.
-
-        ``rows`` says for which row of ``batch`` each is asked.
-        """
+    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
+        """Answer each payload; ``rows`` says for which row of ``batch`` it is asked."""
         ...
 
 
@@ -35,92 +40,67 @@ class InEventLoop:
     submit: Callable[[Any], Awaitable[Any]] | None = None
 
 
-class Effect(Awaitable[Any]):
-    """One request of an agent to a ``Target``."""
+class Ask(NamedTuple):
+    """A request to a target."""
 
-    __slots__ = ("payload", "target")
-
-    def __init__(self, target: Target | None, payload: Any) -> None:
-        if target is None:
-            raise ConfigurationError(
-                "features and models answer only inside a running app: in a test give the agent's function plain values"
-            )
-        self.target = target
-        self.payload = payload
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        if InEventLoop.submit is not None:
-            return InEventLoop.submit(self).__await__()
-        return self._ask()
-
-    def _ask(self) -> Generator[Any, Any, Any]:
-        return (yield self)
+    target: Target
+    payload: Any
 
 
-class NextEvent(Awaitable[Any]):
-    """The await on the stream itself: the agent is done with its event and asks for the next."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        if InEventLoop.submit is not None:
-            return InEventLoop.submit(self).__await__()
-        return self._ask()
-
-    def _ask(self) -> Generator[Any, Any, Any]:
-        return (yield self)
-
-
-class Send(Awaitable[None]):
+class Send(NamedTuple):
     """A write to a topic, held back until the event is done."""
 
-    __slots__ = ("headers", "key", "timestamp_ms", "topic", "value")
-
-    def __init__(
-        self,
-        topic: str,
-        value: Any,
-        key: Any,
-        timestamp_ms: int,
-        headers: tuple[tuple[str, bytes | None], ...],
-    ) -> None:
-        self.topic = topic
-        self.value = value
-        self.key = key
-        self.timestamp_ms = timestamp_ms
-        self.headers = headers
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        if InEventLoop.submit is not None:
-            return InEventLoop.submit(self).__await__()
-        return self._ask()
-
-    def _ask(self) -> Generator[Any, Any, None]:
-        yield self
+    topic: str
+    value: Any
+    key: Any
+    timestamp_ms: int
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
-class Gather(Awaitable[tuple[Any, ...]]):
-    """Several effects at once; the agent goes on when all are answered."""
+class Gather(NamedTuple):
+    """Several awaitables at once; the agent goes on when all are answered."""
 
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: Sequence[Awaitable[Any]]) -> None:
-        self.parts = parts
-
-    def __await__(self) -> Generator[Any, Any, tuple[Any, ...]]:
-        if InEventLoop.submit is not None:
-            return InEventLoop.submit(self).__await__()
-        return self._ask()
-
-    def _ask(self) -> Generator[Any, Any, tuple[Any, ...]]:
-        return (yield self)
+    parts: Sequence[Awaitable[Any]]
 
 
-NEXT_EVENT = NextEvent()
-"""Asks for the next event's value; drivers compare by identity."""
+class Next(NamedTuple):
+    """A request for the next event: its value, or its whole record."""
 
-NEXT_RECORD = NextEvent()
-"""Asks for the next event's whole record."""
+    whole: bool
+
+
+NEXT_EVENT = Next(whole=False)
+NEXT_RECORD = Next(whole=True)
+
+Effect: TypeAlias = Ask | Send | Gather | Next
+"""What an agent's await comes to."""
+
+
+@types.coroutine
+def perform(effect: Effect) -> Generator[Any, Any, Any]:
+    """Hand ``effect`` to whatever drives the agent and return its answer.
+
+    A generator-based coroutine: it is awaited as it is, the cheapest await that Python has.
+    """
+    if InEventLoop.submit is not None:
+        return (yield from InEventLoop.submit(effect).__await__())
+    return (yield effect)
+
+
+@types.coroutine
+def ask(target: Target | None, payload: Any) -> Generator[Any, Any, Any]:
+    """Ask ``target`` and return its answer.
+
+    Raises:
+        ConfigurationError: there is no target: no app is running.
+    """
+    if target is None:
+        raise ConfigurationError(
+            "features and models answer only inside a running app: in a test give the agent's function plain values"
+        )
+    if InEventLoop.submit is not None:
+        return (yield from InEventLoop.submit(Ask(target, payload)).__await__())
+    return (yield Ask(target, payload))
 
 
 async def gather(*awaitables: Awaitable[T]) -> tuple[T, ...]:
@@ -128,4 +108,4 @@ async def gather(*awaitables: Awaitable[T]) -> tuple[T, ...]:
 
     Returns the results in the order of the arguments; the first failure is raised.
     """
-    return await Gather(awaitables)
+    return await perform(Gather(awaitables))

@@ -14,7 +14,7 @@ from typing import Any
 
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.driver import INSTANCES, Outcomes, agent_error, never_reads, places
-from streamserve.dataflow.effects import NEXT_RECORD, Effect, Gather, InEventLoop, NextEvent, Send, Target
+from streamserve.dataflow.effects import Ask, Gather, InEventLoop, Next, Send, Target
 from streamserve.dataflow.plan import Ordering
 from streamserve.errors import ConfigurationError, EngineRestart, OutageError
 
@@ -163,8 +163,8 @@ class IoDriver:
 
     def _submit(self, effect: Any) -> Awaitable[Any]:
         """Turn an effect of the running task into a future."""
-        if isinstance(effect, NextEvent):
-            return self._next_event(_current.get(), as_record=effect is NEXT_RECORD)
+        if isinstance(effect, Next):
+            return self._next_event(_current.get(), as_record=effect.whole)
         if isinstance(effect, Gather):
             return _tuple_of(effect.parts)
         future: asyncio.Future[Any] = self._loop.create_future()
@@ -174,7 +174,7 @@ class IoDriver:
         elif isinstance(effect, Send):
             self._outcomes.sends.setdefault(row, []).append(effect)
             future.set_result(None)
-        elif isinstance(effect, Effect):
+        elif isinstance(effect, Ask):
             self._waiting.setdefault(effect.target, []).append((row, effect.payload, future))
             self._plan_flush()
         return future
@@ -194,17 +194,17 @@ class IoDriver:
         if self._waiting:
             self._plan_flush()
         try:
-            answers = target.resolve([item for _, item, _ in asked], [row for row, _, _ in asked], self._batch)
+            values, errors = target.resolve([item for _, item, _ in asked], [row for row, _, _ in asked], self._batch)
         except Exception as raised:
             self._stop(raised)
             return
-        for (_, _, future), answer in zip(asked, answers, strict=True):
+        for index, (_, _, future) in enumerate(asked):
             if future.cancelled():
                 continue  # the agent gave up waiting
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
+            if index in errors:
+                future.set_exception(errors[index])
             else:
-                future.set_result(answer)
+                future.set_result(values[index])
 
     def close(self) -> None:
         """Cancel all instances and wait until they have let go."""

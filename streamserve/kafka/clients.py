@@ -70,7 +70,6 @@ def producer_config(settings: Settings, transactional_id: str, *, careful: bool 
         "retry.backoff.max.ms": 50,
         "transaction.timeout.ms": timeout_ms,
         "message.timeout.ms": timeout_ms // 2,
-        "delivery.report.only.error": not careful,
         **({"batch.num.messages": 1} if careful else {}),
         **common_config(settings),
         "transactional.id": transactional_id,

@@ -128,17 +128,13 @@ class Transaction:
 
     def _start(self, settings: Settings, transactional_id: str) -> Producer:
         config = producer_config(settings, transactional_id, careful=self._quarantine.careful)
-        producer = Producer({**config, "error_cb": self._on_error, "on_delivery": self._on_delivery})
+        producer = Producer({**config, "error_cb": self._on_error})
         with translated(f"starting transactional id {transactional_id!r}", self._brokers):
             self._calls("producer.init_transactions", producer.init_transactions, _INIT_SECONDS)
         return producer
 
     def _on_error(self, _: KafkaError) -> None:
         self._troubled = True
-
-    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002 - the client's signature
-        if error is not None:
-            self._failures.append(error)
 
     @property
     def phase(self) -> Phase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 from zlib import crc32
@@ -10,10 +11,11 @@ from zlib import crc32
 import msgspec
 
 from streamserve.dataflow.batch import RecordBatch, coordinates_of
+from streamserve.dataflow.effects import Answers
 from streamserve.dataflow.plan import FeaturesNode
 from streamserve.dataflow.steps.pushes import fields_of
 from streamserve.errors import ConfigurationError, FeatureRowError
-from streamserve.features.base import FeatureBatch, FeatureReader, FeatureRow
+from streamserve.features.base import BatchRow, FeatureBatch, FeatureReader, FeatureRow
 from streamserve.records import Emission, to_datetime
 
 
@@ -97,23 +99,19 @@ class FeatureJoin:
             scatter(found.ages_ms, 0),
         )
 
-    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> list[Any]:
+    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
         """Answer agents' look-ups: a row for each event, or the error to raise there."""
         times = [batch.times_ms[row] for row in rows] if batch is not None and batch.times_ms is not None else None
         found, errors = self.read(payloads, times, rows)
+        answers: list[Any] = list(map(BatchRow, repeat(found, len(payloads)), range(len(payloads))))
         row_type = self.node.row_type
-        answers: list[Any] = [found.row(index) for index in range(len(payloads))]
-        if row_type is not None:
-            answers = [row_type(**row) for row in answers]
-        for position, error in errors.items():
-            answers[position] = error
-        return answers
+        return Answers(answers if row_type is None else [row_type(**row) for row in answers], errors)
 
     def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:
         """Note for which rows a batch agent is about to ask."""
         self._asking = (batch, rows)
 
-    def many(self, events: Sequence[Any]) -> list[Any]:
+    def many(self, events: Sequence[Any]) -> Sequence[Any]:
         """Answer a batch agent: a row for each event, which must be among those that it was given.
 
         Raises:
@@ -130,11 +128,10 @@ class FeatureJoin:
             raise ConfigurationError(
                 f"features {self.node.service!r}: get_many takes events of the batch, not copies of them"
             ) from None
-        answers = self.resolve(events, asked, batch)
-        for answer in answers:
-            if isinstance(answer, FeatureRowError):
-                raise answer
-        return answers
+        values, errors = self.resolve(events, asked, batch)
+        for error in errors.values():
+            raise error
+        return values
 
     def drain(self, batch: RecordBatch) -> list[Emission]:
         """Return the log records of the rows used since the last call, in the input's order."""
@@ -173,11 +170,11 @@ class Pusher:
     def __init__(self, reader: FeatureReader) -> None:
         self._reader = reader
 
-    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> list[Any]:  # noqa: ARG002 - the port of targets
+    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:  # noqa: ARG002 - the port of targets
         """Push each payload, a push source and a row, in order."""
         for source, value in payloads:
             self._reader.push(source, [fields_of(value)])
-        return [None] * len(payloads)
+        return Answers([None] * len(payloads), {})
 
 
 def _sampled(batch: RecordBatch, row: int, rate: float) -> bool:

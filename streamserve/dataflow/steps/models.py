@@ -9,8 +9,9 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from streamserve.dataflow.batch import RecordBatch
+from streamserve.dataflow.effects import Answers
 from streamserve.dataflow.plan import ModelNode
-from streamserve.errors import ConfigurationError, ModelRowError
+from streamserve.errors import ConfigurationError
 from streamserve.features.base import BatchRow
 from streamserve.inference.outputs import typed_outputs
 from streamserve.inference.runner import Runner, Scores
@@ -59,15 +60,16 @@ class ModelScorer:
             return list(map(Prediction, outputs, repeat(name), repeat(version)))
         return [scores.errors.get(row) or Prediction(output, name, version) for row, output in enumerate(outputs)]
 
-    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> list[Any]:  # noqa: ARG002 - the port of targets
+    def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:  # noqa: ARG002 - the port of targets
         """Answer agents' predictions in one run of the model."""
-        return self.predictions(self.score(self._columns(payloads), rows))
+        scores = self.score(self._columns(payloads), rows)
+        return Answers(self.predictions(scores), scores.errors)
 
     def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:  # noqa: ARG002 - as joins have it
         """Note for which rows a batch agent is about to ask."""
         self._asking = rows
 
-    def many(self, rows: Sequence[Sequence[object]], values: Mapping[str, Sequence[Any]]) -> list[Any]:
+    def many(self, rows: Sequence[Sequence[object]], values: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
         """Answer a batch agent: a prediction for each place in the sequences given.
 
         Raises:
@@ -79,10 +81,11 @@ class ModelScorer:
             for i in range(size)
         ]
         places = self._asking if len(self._asking) == size else range(size)
-        answers = self.resolve(given, places, None) if given else []
-        for answer in answers:
-            if isinstance(answer, ModelRowError):
-                raise answer
+        if not given:
+            return []
+        answers, errors = self.resolve(given, places, None)
+        for error in errors.values():
+            raise error
         return answers
 
     def take_observations(self) -> list[Observation]:
@@ -93,14 +96,12 @@ class ModelScorer:
     def _columns(self, payloads: Sequence[Arguments]) -> dict[str, Sequence[Any]]:
         """Gather each input of the model from the row, or the keyword, that has its name."""
         rows, values = payloads[0]
-        columns: dict[str, Sequence[Any]] = {}
-        for name in self.runner.inputs:
-            if name in values:
-                columns[name] = [given[name] for _, given in payloads]
-                continue
-            position = self._position(name, rows)
-            columns[name] = _column(name, [given[position] for given, _ in payloads])
-        return columns
+        by_keyword = {name: [given[name] for _, given in payloads] for name in self.runner.inputs if name in values}
+        read = [_reader([given[position] for given, _ in payloads]) for position in range(len(rows))]
+        by_position = {
+            name: read[self._position(name, rows)](name) for name in self.runner.inputs if name not in values
+        }
+        return {**by_keyword, **by_position}
 
     def _position(self, name: str, rows: Sequence[object]) -> int:
         found = [position for position, row in enumerate(rows) if _has(row, name)]
@@ -118,14 +119,20 @@ def _has(row: object, name: str) -> bool:
     return name in row if isinstance(row, Mapping) else hasattr(row, name)
 
 
-def _column(name: str, rows: Sequence[Any]) -> Sequence[Any]:
-    """Return one named value of each row; rows of one feature batch are read from its column."""
+def _reader(rows: Sequence[Any]) -> Callable[[str], Sequence[Any]]:
+    """Return what reads one named value of each row; rows of one feature batch are read from its columns."""
     first = rows[0]
-    if type(first) is BatchRow:
-        batch = first.batch
-        if all(row.batch is batch for row in rows):
-            column: Any = batch.columns[name]
-            indexes = [row.index for row in rows]
-            return column[indexes] if hasattr(column, "dtype") else list(map(column.__getitem__, indexes))
-    getter: Callable[[Any], Any] = itemgetter(name) if isinstance(first, Mapping) else attrgetter(name)
-    return list(map(getter, rows))
+    if type(first) is not BatchRow:
+        getter = itemgetter if isinstance(first, Mapping) else attrgetter
+        return lambda name: list(map(getter(name), rows))
+    batch = first.batch
+    if not all(row.batch is batch for row in rows):
+        return lambda name: [row[name] for row in rows]
+    indexes = [row.index for row in rows]
+    if indexes == list(range(batch.size)):
+        return batch.columns.__getitem__
+    return lambda name: _picked(batch.columns[name], indexes)
+
+
+def _picked(column: Any, indexes: Sequence[int]) -> Sequence[Any]:
+    return column[indexes] if hasattr(column, "dtype") else [column[index] for index in indexes]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
-import bytewax.operators as op
+import bytewax.operators as op  # pyright: ignore[reportMissingTypeStubs] - a module of bytewax itself
 from bytewax.dataflow import Dataflow, Operator
 from bytewax.dataflow import Stream as BytewaxStream
 
@@ -104,9 +104,10 @@ def build(
         raise AssertionError("a dataflow agent has a function")
     events: BytewaxStream[Any] = op.flat_map(f"{node.name}_records", batches, records.records)
     before = len(flow.substeps)
-    outputs: Any = node.function(events)
-    if not isinstance(outputs, BytewaxStream):
-        raise PlanError(f"dataflow {node.name!r} must return a Bytewax stream, not {type(outputs).__name__}")
+    made: object = node.function(events)
+    if not isinstance(made, BytewaxStream):
+        raise PlanError(f"dataflow {node.name!r} must return a Bytewax stream, not {type(made).__name__}")
+    outputs = cast("BytewaxStream[Any]", made)
     check_operators(flow, before, node.name)
     failures: BytewaxStream[Any] = op.map(f"{node.name}_failures", batches, records.failures)
     return [op.map(f"{node.name}_encode", outputs, encode), failures]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from streamserve.codecs.base import ValueCodec
@@ -115,10 +116,9 @@ class OutcomeWriter:
 
 def _flattened(outcomes: Outcomes) -> tuple[Sequence[int], list[Any]]:
     """Return the outputs in the input's order, and the row of each."""
-    rows: list[int] = []
-    values: list[Any] = []
-    for row, outputs in enumerate(outcomes.outputs):
-        if outputs:
-            values += outputs
-            rows += [row] * len(outputs)
+    rows = [row for row, outputs in enumerate(outcomes.outputs) if outputs]
+    lists = list(filter(None, outcomes.outputs))
+    values = list(chain.from_iterable(lists))
+    if len(values) > len(rows):
+        rows = [row for row, outputs in zip(rows, lists, strict=True) for _ in outputs]
     return rows, values
