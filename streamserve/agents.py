@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, Next, Send, ask, perform
 from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, MonitorNode, PushNode, TopicNode
-from streamserve.errors import ConfigurationError, PlanError
+from streamserve.errors import ConfigurationError, EncodeError, PlanError
 from streamserve.features.base import FeatureRow
 from streamserve.records import Prediction, Record, Scalar, to_epoch_ms
 
@@ -51,8 +51,14 @@ class Topic(Source[V, K]):
         It is held back until the event is done; if the agent raises first, it is never written. Without ``key`` the
         topic's own key is taken from the value. ``timestamp`` becomes the record's (UTC where it has no zone); without
         it the time of writing does.
+
+        Raises:
+            EncodeError: a header's value is not bytes. A value that does not fit the topic fails the event when it is
+                done.
         """
         sent = tuple((headers or {}).items())
+        if not all(isinstance(content, bytes) for _, content in sent):
+            raise EncodeError(f"topic {self.name!r}: headers are text to bytes: encode their values")
         await perform(Send(self.name, value, key, to_epoch_ms(timestamp) if timestamp is not None else 0, sent))
 
     def __repr__(self) -> str:

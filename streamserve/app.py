@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -28,6 +28,7 @@ from streamserve.dataflow.planner import make_plan
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError, Reject
 from streamserve.features.base import FeatureRow
+from streamserve.features.service import JoinOptions
 from streamserve.records import Prediction, Record
 from streamserve.settings import SettingsOverrides
 
@@ -186,7 +187,10 @@ class App:
         """
 
         def decorate(function: Callable[[Stream[Any, Any]], Any]) -> Agent[Any, Any]:
-            if inspect.isasyncgenfunction(function) != (to is not None):
+            yields = inspect.isasyncgenfunction(function)
+            if not (yields or inspect.iscoroutinefunction(function)):
+                raise PlanError(f"agent {function.__name__!r} must be 'async def'; batch_agent takes plain functions")
+            if yields != (to is not None):
                 raise PlanError(
                     f"agent {function.__name__!r}: "
                     + ("yields, but has no to= topic" if to is None else "has a to= topic, but does not yield")
@@ -217,8 +221,12 @@ class App:
         It returns one result per event, in order: a value, ``None`` to filter, or ``Reject(reason)``. A batch whose
         function raises is halved until only the event at fault is dead-lettered, so it must be free of side effects.
         """
+        if max_size < 1:
+            raise PlanError(f"batch_agent: max_size is the number of events at a time, at least 1, not {max_size}")
 
         def decorate(function: Callable[[Batch[In, Any]], Sequence[Out | Reject | None]]) -> Agent[In, Out]:
+            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                raise PlanError(f"batch agent {function.__name__!r} must be a plain function, without 'async'")
             return self._add(
                 "batch",
                 name or function.__name__,
@@ -305,8 +313,12 @@ class App:
 
         def decorate(function: Callable[[], AsyncIterator[Out]]) -> Agent[None, Out]:
             name = _checked(function.__name__, "timer")
+            if not inspect.isasyncgenfunction(function):
+                raise PlanError(f"timer {name!r} must be an async generator: 'async def' with a yield")
             if name in self._agents or name in self._timers:
                 raise PlanError(f"timer {name!r} has the name of another agent or timer")
+            if to_milliseconds(every) < 1:
+                raise PlanError(f"timer {name!r}: every {every!r} is no time at all")
             self._timers[name] = TimerNode(name, to_milliseconds(every), to.name, per, function)
             return Agent(AgentNode(name, "agent", (), to.name, function))
 
@@ -314,6 +326,8 @@ class App:
 
     def lifespan(self, fn: Callable[[], AsyncIterator[None]]) -> Callable[[], AsyncIterator[None]]:
         """Run an async generator around the worker's life: to its ``yield`` before the first event, on at the end."""
+        if not inspect.isasyncgenfunction(fn):
+            raise PlanError(f"lifespan {fn.__name__!r} must be an async generator: 'async def' with one yield")
         self._lifespans.append(fn)
         return fn
 
@@ -327,11 +341,20 @@ class App:
         event: type[In],
         row: type[R],
         entity_row: Mapping[str, str] = ...,
+        max_age: Mapping[str, Duration | None] = ...,
+        cached_for: Mapping[str, Duration] = ...,
         log: float = ...,
     ) -> Features[In, R]: ...
     @overload
     def features(
-        self, service: str, *, event: type[In], entity_row: Mapping[str, str] = ..., log: float = ...
+        self,
+        service: str,
+        *,
+        event: type[In],
+        entity_row: Mapping[str, str] = ...,
+        max_age: Mapping[str, Duration | None] = ...,
+        cached_for: Mapping[str, Duration] = ...,
+        log: float = ...,
     ) -> Features[In, FeatureRow]: ...
     def features(
         self,
@@ -340,16 +363,25 @@ class App:
         event: type[Any],
         row: type[Any] | None = None,
         entity_row: Mapping[str, str] | None = None,
+        max_age: Mapping[str, Duration | None] | None = None,
+        cached_for: Mapping[str, Duration] | None = None,
         log: float = 0.0,
     ) -> Features[Any, Any]:
         """Declare a Feast feature service of the app's feature repository, asked with the fields of ``event``.
 
         ``entity_row`` maps a join key to the event's field where their names differ. ``row`` gives rows a type of the
-        user's, built by keyword. ``log`` is the share of rows used (0 to 1) that are written to ``<app>-features``.
+        user's, built by keyword. ``max_age`` bounds the age of a view's rows against the event's time (default: the
+        view's ``ttl``; ``None``: no bound). ``cached_for`` is how long a view's rows may be answered without asking the
+        online store again, in processing time (default: a second): what others write is seen that much later. ``log``
+        is the share of rows used (0 to 1) that are written to ``<app>-features``.
         """
         if not 0 <= log <= 1:
             raise PlanError(f"features {service!r}: log is a share between 0 and 1, not {log}")
-        node = FeaturesNode(service, event, row, dict(entity_row or {}), log)
+        join = JoinOptions(
+            max_age={view: None if age is None else _span(age) for view, age in (max_age or {}).items()},
+            cache_max_ages={view: _span(age) for view, age in (cached_for or {}).items()},
+        )
+        node = FeaturesNode(service, event, row, dict(entity_row or {}), log, join)
         if service in self._features:
             raise PlanError(f"features {service!r} are declared twice")
         self._features[service] = node
@@ -426,6 +458,10 @@ def _batching(function: Callable[[Batch[Any, Any]], Any]) -> Callable[[Sequence[
         return function(Batch(values, records))
 
     return call
+
+
+def _span(duration: Duration) -> timedelta:
+    return timedelta(milliseconds=to_milliseconds(duration))
 
 
 def _checked(name: str, what: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from streamserve.errors import RecordError
 from streamserve.records import Coordinates, Emission, RawRecord
@@ -23,21 +24,34 @@ class Failure:
     error: RecordError
 
 
+class Run(NamedTuple):
+    """Rows ``start`` to ``stop`` of a batch, which all come from one partition."""
+
+    partition: int
+    start: int
+    stop: int
+
+
+def column_of(records: Sequence[RawRecord], getter: str) -> list[Any]:
+    """Return what the method ``getter`` gives for each record; the method is looked up once."""
+    return list(map(getattr(type(records[0]), getter), records)) if records else []
+
+
 @dataclass(slots=True)
 class RecordBatch:
     """Decoded records of one part, in the order in which they are processed (per partition: the input's).
 
     The sequences are parallel. ``topics`` is one name where all rows share it. ``times_ms`` are event times in
-    milliseconds since the epoch, present where the plan needs them; so is ``partitions``. ``positions`` are the next
-    offsets once the batch is processed, ``failures`` the records that did not decode.
+    milliseconds since the epoch, present where the plan needs them. ``positions`` are the next offsets once the batch
+    is processed, ``failures`` the records that did not decode.
     """
 
     part: str
     topics: str | Sequence[str]
     records: Sequence[RawRecord]
     values: Sequence[Any]
+    partitions: Sequence[int]
     times_ms: Sequence[int] | None = None
-    partitions: Sequence[int] | None = None
     positions: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     failures: Sequence[Failure] = ()
 
@@ -59,19 +73,19 @@ class RecordBatch:
             self.topics if isinstance(self.topics, str) else [self.topics[row] for row in rows],
             [self.records[row] for row in rows],
             [self.values[row] for row in rows],
+            [self.partitions[row] for row in rows],
             None if self.times_ms is None else [self.times_ms[row] for row in rows],
-            None if self.partitions is None else [self.partitions[row] for row in rows],
         )
 
-    def rows_by_partition(self) -> dict[int, list[int]]:
-        """Return which rows belong to each partition."""
-        rows: dict[int, list[int]] = {}
-        partitions = self.partitions
-        if partitions is None:
-            partitions = [record.partition() or 0 for record in self.records]
-        for row, partition in enumerate(partitions):
-            rows.setdefault(partition, []).append(row)
-        return rows
+    def runs(self) -> list[Run]:
+        """Return the runs of rows from one partition; records come in long runs, so there are few."""
+        runs: list[Run] = []
+        start = 0
+        for partition, rows in groupby(self.partitions):
+            stop = start + len(list(rows))
+            runs.append(Run(partition, start, stop))
+            start = stop
+        return runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,12 @@ from streamserve.dataflow.steps.features import FeatureJoin
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.dataflow.steps.monitors import Monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
-from streamserve.dataflow.steps.pushes import PushStep
-from streamserve.dataflow.steps.score import BuiltScoreStep, FilledObjects, FilledScoreStep, Scorer
+from streamserve.dataflow.steps.pushes import PUSH, PushStep
+from streamserve.dataflow.steps.score import LINEAGE, BuiltScoreStep, FilledObjects, FilledScoreStep, Scorer
 from streamserve.dataflow.steps.timers import TimerStep
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
 from streamserve.dataflow.views import RecordView
+from streamserve.errors import PlanError
 from streamserve.features.base import FeatureReader
 from streamserve.kafka.sink import EngineSink
 from streamserve.kafka.source import EngineSource
@@ -146,7 +147,7 @@ class Compiler:
             )
             for topic in part.topics
         }
-        return Intake(part, readers, needs_partitions=self._plan.is_stateful)
+        return Intake(part, readers)
 
     def _shows_events(self, agent: AgentNode) -> bool:
         """Return whether user code sees the events of ``agent``."""
@@ -165,10 +166,13 @@ class Compiler:
             for push in node.pushes
             if push.topic in part.topics
         ]
+        ends = [failures]
         if pushes:
-            batches = op.map(f"{part.name}_pushes", batches, self._guarded(PushStep(pushes)))
-        ends = [end for agent in part.agents for end in self._agent(flow, batches, agent)]
-        return [failures, *ends]
+            push = PushStep(pushes)
+            batches = op.map(f"{part.name}_pushes", batches, self._guarded(push))
+            ends.append(op.map(f"{part.name}_push_failures", batches, self._guarded(self._push_failures(push))))
+        ends.extend(end for agent in part.agents for end in self._agent(flow, batches, agent))
+        return ends
 
     def _decode_failures(self, batch: RecordBatch) -> StepOutput | None:
         if not batch.failures:
@@ -181,6 +185,13 @@ class Compiler:
         for output in by_topic.values():
             whole.messages.extend(self._policy.settle(output).messages)
         return whole
+
+    def _push_failures(self, push: PushStep) -> Callable[[RecordBatch], StepOutput | None]:
+        def settle(_: RecordBatch) -> StepOutput | None:
+            outputs = [self._policy.settle(output) for output in push.take_failures()]
+            return StepOutput(PUSH, messages=[message for output in outputs for message in output.messages])
+
+        return settle
 
     def _agent(self, flow: Dataflow, batches: Stream[Any], node: AgentNode) -> list[Stream[Any]]:
         if node.kind == "dataflow":
@@ -209,6 +220,7 @@ class Compiler:
             raise AssertionError("a score agent has a model and an output topic")
         join = self._joins[node.features] if node.features is not None else None
         scorer = Scorer(node, join, self._scorers[node.model])
+        self._check_names(node, scorer, self._writers[node.to])
         if node.function is not None:
             return BuiltScoreStep(node, scorer, node.function, outcomes, side)
         writer, key = self._writers[node.to], self._plan.topics[node.to].key
@@ -219,6 +231,21 @@ class Compiler:
         return FilledScoreStep(
             node, scorer, writer, encoder=encoder, key_field=key if isinstance(key, str) else None, side=side
         )
+
+    def _check_names(self, node: AgentNode, scorer: Scorer, writer: TopicWriter) -> None:
+        """Raise ``PlanError`` if an input of the model, or a field to fill, is nowhere to be found."""
+        event = self._runtime.codecs[node.sources[0]].fields.keys()
+        if lacking := scorer.model.runner.inputs.keys() - scorer.features - event:
+            raise PlanError(
+                f"score {node.name!r}: neither the event nor the features have the inputs {sorted(lacking)} of model"
+                f" {node.model!r}; an agent can compute them"
+            )
+        offered = {*scorer.model.runner.outputs, *LINEAGE, *event}
+        if node.function is None and (lacking := writer.codec.fields.keys() - offered):
+            raise PlanError(
+                f"score {node.name!r}: fields {sorted(lacking)} of topic {writer.topic!r} are in neither the"
+                " prediction, its lineage nor the event: build the result with output="
+            )
 
     def _fills(self, node: AgentNode) -> bool:
         """Return whether outputs can be filled column by column: their key must be one of their fields."""
@@ -246,7 +273,9 @@ class Compiler:
         if node.to is None:
             raise AssertionError("a dataflow agent has an output topic")
         records = operators.RecordsStep(node, self._view, self._policy)
-        encode = self._guarded(operators.EncodeStep(node, self._writers[node.to]))
+        encode = self._guarded(
+            operators.EncodeStep(node, self._writers[node.to], self._policy.quarantine, lambda: self._engine.current)
+        )
         return operators.build(flow, batches, node, records, encode)
 
     def _timers(self, items: Stream[Item]) -> Stream[Any]:

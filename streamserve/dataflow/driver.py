@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import GeneratorType
-from typing import Any, Protocol
+from types import GeneratorType, TracebackType
+from typing import Any, Protocol, TypeAlias, cast
 
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.effects import Ask, Gather, Next, Send, Target
 from streamserve.dataflow.plan import Ordering
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
 
-INSTANCES = 512
+INSTANCES = 1024
 """Instances of an agent: about what fills a model's batch, few enough to stay in the processor's cache."""
 
 
@@ -69,21 +69,6 @@ class Instance:
         self.coroutine = self.generator = self.gathering = None
 
 
-class _Waiting:
-    """The requests to one target that wait for their answer: who asks, for which row, what, as which part of a gather.
-
-    The lists are parallel; a request outside a gather is part ``None``.
-    """
-
-    __slots__ = ("instances", "parts", "payloads", "rows")
-
-    def __init__(self) -> None:
-        self.instances: list[Instance] = []
-        self.rows: list[int] = []
-        self.payloads: list[Any] = []
-        self.parts: dict[int, int] = {}
-
-
 class _Gathering:
     """The answers of a ``gather`` so far."""
 
@@ -93,6 +78,10 @@ class _Gathering:
         self.answers: list[Any] = [None] * parts
         self.open = parts
         self.error: Exception | None = None
+
+
+_Asked: TypeAlias = tuple[Instance, int | None, Any, int | None]
+"""Who asks, for which row, what, and as which part of a ``gather`` (``None``: outside one)."""
 
 
 class HandDriver:
@@ -121,14 +110,14 @@ class HandDriver:
         self._outcomes = Outcomes(0)
         self._batch: RecordBatch | None = None
         self._events: Sequence[Any] = ()
-        self._waiting: dict[Target, _Waiting] = {}
+        self._waiting: dict[Target, list[_Asked]] = {}
 
     def run(self, batch: RecordBatch) -> Outcomes:
         """Take every event of ``batch`` to its end."""
         self._outcomes, self._batch, self._events = Outcomes(len(batch)), batch, batch.values
         for instance in self._distribute(batch):
-            value = None if instance.coroutine is None else self._next(instance)
-            self._advance(instance, value, None)
+            value, error = (None, None) if instance.coroutine is None else self._next(instance)
+            self._advance(instance, value, error)
         while self._waiting:
             self._answer(batch)
         return self._outcomes
@@ -149,12 +138,15 @@ class HandDriver:
             instances[place % count].queue.append(row)
         return [instance for instance in instances if instance.queue]
 
-    def _next(self, instance: Instance) -> Any:
-        """Return the next event of ``instance``, in the form in which it asked for it."""
+    def _next(self, instance: Instance) -> tuple[Any, Exception | None]:
+        """Return the next event of ``instance`` as it asked for it, or why there is no record of it."""
         row = instance.row = instance.queue.popleft()
-        if instance.wants_record and self._batch is not None:
-            return self._record_of(self._batch, row)
-        return self._events[row]
+        if not instance.wants_record or self._batch is None:
+            return self._events[row], None
+        try:
+            return self._record_of(self._batch, row), None
+        except Exception as error:
+            return None, error
 
     def _advance(self, instance: Instance, value: Any, error: Exception | None) -> None:
         """Resume ``instance`` with the answer to its await until it waits for one again, or for an event."""
@@ -168,33 +160,21 @@ class HandDriver:
                 if instance.coroutine is None and not instance.queue:
                     return
                 continue
-            kind: type[object] = type(effect)
-            if kind is Ask:
-                self._park(instance, effect)
+            kind: Any = effect.__class__
+            if kind is tuple:
+                target, payload = effect
+                self._waiting.setdefault(target, []).append((instance, instance.row, payload, None))
                 return
-            if kind is Next:
-                self._finish(instance)
-                instance.wants_record = effect.whole
-                if not instance.queue:
+            if kind is not Next:
+                value, error, parked = self._special(instance, effect)
+                if parked:
                     return
-                value, error = self._next(instance), None
                 continue
-            value, error, parked = self._special(instance, effect)
-            if parked:
+            self._finish(instance)
+            instance.wants_record = effect.whole
+            if not instance.queue:
                 return
-
-    def _park(self, instance: Instance, effect: Ask) -> _Waiting:
-        """Let ``instance`` wait for the answer of the target that it asks."""
-        target, payload = effect
-        waiting = self._waiting.get(target)
-        if waiting is None:
-            waiting = self._waiting[target] = _Waiting()
-        if instance.row is None:
-            raise AssertionError("an effect outside an event")
-        waiting.instances.append(instance)
-        waiting.rows.append(instance.row)
-        waiting.payloads.append(payload)
-        return waiting
+            value, error = self._next(instance)
 
     def _begin(self, instance: Instance) -> Any:
         """Start a fresh frame."""
@@ -208,6 +188,8 @@ class HandDriver:
     def _ended(self, instance: Instance, ended: Exception) -> None:
         """The frame did not await: it yielded, returned, or raised."""
         if type(ended) is StopIteration and self._yields:
+            if instance.row is None:
+                raise outside_event(self._name)
             instance.outputs.append(ended.value)
             instance.coroutine = instance.generator.__anext__()
         elif isinstance(ended, StopIteration | StopAsyncIteration):
@@ -233,15 +215,20 @@ class HandDriver:
         instance.discard()
         instance.outputs = []
         instance.row = None
-        if isinstance(raised, (EngineRestart, OutageError, ConfigurationError)) or row is None:
+        if isinstance(raised, (EngineRestart, OutageError, ConfigurationError)):
             raise raised
+        if needs_event_loop(raised):
+            raise foreign_await(self._name, raised) from raised
+        if row is None:
+            raise outside_event(self._name, raised) from raised
         self._outcomes.fail(row, agent_error(self._name, raised))
 
     def _special(self, instance: Instance, effect: Any) -> tuple[Any, Exception | None, bool]:
         """Deal with the rarer awaits; return the value or error to resume with, or that the instance is parked."""
         if type(effect) is Send:
-            if instance.row is not None:
-                self._outcomes.sends.setdefault(instance.row, []).append(effect)
+            if instance.row is None:
+                return None, outside_event(self._name), False
+            self._outcomes.sends.setdefault(instance.row, []).append(effect)
             return None, None, False
         if type(effect) is Gather:
             return self._gather(instance, effect)
@@ -256,27 +243,28 @@ class HandDriver:
             text = "streamserve.gather joins feature look-ups and predictions; for other awaits use io=True"
             return None, ConfigurationError(f"agent {self._name!r}: {text}"), False
         instance.gathering = _Gathering(len(requests))
-        for position, request in enumerate(requests):
+        for part, request in enumerate(requests):
             if request is not None:
-                waiting = self._park(instance, request)
-                waiting.parts[len(waiting.instances) - 1] = position
+                self._waiting.setdefault(request[0], []).append((instance, instance.row, request[1], part))
         return None, None, True
 
     def _answer(self, batch: RecordBatch) -> None:
         """Answer all requests to the target that comes first, and resume who asked."""
         target = min(self._waiting, key=lambda waiting: waiting.priority)
-        waiting = self._waiting.pop(target)
-        values, errors = target.resolve(waiting.payloads, waiting.rows, batch)
-        if not errors and not waiting.parts:
-            for instance, value in zip(waiting.instances, values, strict=True):
+        instances, rows, payloads, parts = zip(*self._waiting.pop(target), strict=True)
+        if None in rows:
+            raise outside_event(self._name)
+        values, errors = target.resolve(payloads, rows, batch)
+        if not errors and parts.count(None) == len(parts):
+            for instance, value in zip(instances, values, strict=True):
                 self._advance(instance, value, None)
             return
-        for index, instance in enumerate(waiting.instances):
+        for index, (instance, part) in enumerate(zip(instances, parts, strict=True)):
             value, error = (None, errors[index]) if index in errors else (values[index], None)
-            if index in waiting.parts:
-                self._collect(instance, waiting.parts[index], value, error)
-            else:
+            if part is None:
                 self._advance(instance, value, error)
+            else:
+                self._collect(instance, part, value, error)
 
     def _collect(self, instance: Instance, part: int, value: Any, error: Exception | None) -> None:
         """Take the answer of one part of a gather; the instance goes on with the last."""
@@ -298,7 +286,7 @@ def _requested(part: Any) -> Ask | None:
     generator: Any = part  # pyright: ignore[reportUnknownVariableType] - of whatever it yields
     asked = generator.send(None)
     generator.close()
-    return asked if type(asked) is Ask else None
+    return cast("Ask", asked) if type(asked) is tuple else None
 
 
 def places(ordering: Ordering, batch: RecordBatch) -> Sequence[int]:
@@ -316,7 +304,16 @@ def never_reads(agent: str) -> ConfigurationError:
     return ConfigurationError(f"agent {agent!r} ended without reading its stream: write 'async for event in stream:'")
 
 
-def agent_error(agent: str, raised: Exception) -> RecordError:
+def outside_event(agent: str, raised: BaseException | None = None) -> ConfigurationError:
+    """Return what is raised when an agent fails, writes or asks before it has an event that this could belong to."""
+    what = f"raised {type(raised).__name__}{_line_of(raised)}" if raised is not None else "writes or asks"
+    return ConfigurationError(
+        f"agent {agent!r} {what} before it has read an event: do it inside 'async for event in stream:', or once for"
+        " the worker in a lifespan"
+    )
+
+
+def agent_error(agent: str, raised: BaseException) -> RecordError:
     """Return the failure that an agent's exception makes: its class, never its text, which may hold payload."""
     if isinstance(raised, RecordError):
         return raised
@@ -325,15 +322,29 @@ def agent_error(agent: str, raised: Exception) -> RecordError:
     return error
 
 
-def _line_of(raised: Exception) -> str:
+def _line_of(raised: BaseException) -> str:
     """Return the file and line at which ``raised`` came up, as far as the traceback tells."""
-    trace = raised.__traceback__
+    trace = _innermost(raised)
     if trace is None:
         return ""
-    while trace.tb_next is not None:
-        trace = trace.tb_next
     file = trace.tb_frame.f_code.co_filename.rsplit("/", 1)[-1]
     return f" at {file}:{trace.tb_lineno}"
+
+
+def _innermost(raised: BaseException) -> TracebackType | None:
+    trace = raised.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+def needs_event_loop(raised: Exception) -> bool:
+    """Return whether ``raised`` is asyncio's complaint that no event loop runs: most of it asks before it awaits."""
+    if not isinstance(raised, RuntimeError):
+        return False
+    trace = _innermost(raised)
+    inside = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
+    return inside.partition(".")[0] == "asyncio" or "event loop" in str(raised)
 
 
 def foreign_await(agent: str, effect: object) -> ConfigurationError:

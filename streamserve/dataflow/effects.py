@@ -40,11 +40,8 @@ class InEventLoop:
     submit: Callable[[Any], Awaitable[Any]] | None = None
 
 
-class Ask(NamedTuple):
-    """A request to a target."""
-
-    target: Target
-    payload: Any
+Ask: TypeAlias = tuple[Target, Any]
+"""A request to a target: a bare pair, since one is made for each look-up and each prediction."""
 
 
 class Send(NamedTuple):
@@ -99,8 +96,8 @@ def ask(target: Target | None, payload: Any) -> Generator[Any, Any, Any]:
             "features and models answer only inside a running app: in a test give the agent's function plain values"
         )
     if InEventLoop.submit is not None:
-        return (yield from InEventLoop.submit(Ask(target, payload)).__await__())
-    return (yield Ask(target, payload))
+        return (yield from InEventLoop.submit((target, payload)).__await__())
+    return (yield (target, payload))
 
 
 async def gather(*awaitables: Awaitable[T]) -> tuple[T, ...]:

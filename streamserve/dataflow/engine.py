@@ -11,6 +11,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -21,12 +22,13 @@ from streamserve.dataflow.intake import HELD_ROWS, Intake
 from streamserve.dataflow.plan import Plan
 from streamserve.dataflow.schedule import Schedule
 from streamserve.durations import to_milliseconds
-from streamserve.errors import AgentError, ConfigurationError, TransactionAborted
+from streamserve.errors import AgentError, ConfigurationError, EngineRestart, StreamserveError, TransactionAborted
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.marks import TopicPartitionKey
+from streamserve.kafka.quarantine import Quarantine
 from streamserve.kafka.restore import StateReader, Takeover
-from streamserve.kafka.transaction import Frozen, Quarantine, Transaction
+from streamserve.kafka.transaction import Frozen, Transaction
 from streamserve.observer import Observer
 from streamserve.records import Origin, RawRecord
 from streamserve.settings import Settings
@@ -81,7 +83,8 @@ class Engine:
         self.clock = clock
         self.failure: BaseException | None = None
         self.current: RecordBatch | None = None
-        self.commits = 0
+        self.healthy = False
+        """Whether this incarnation committed anything, or had nothing to do for a while."""
         self._quarantine = quarantine
         self._plan = plan
         self._settings = settings
@@ -95,6 +98,7 @@ class Engine:
         self._takeover_started = 0.0
         self._state_reader: StateReader | None = None
         self._restoring: list[Group] = []
+        self._starting: list[Group] = []
         self._parked: dict[GroupKey, Group] = {}
         self._housekept = self._collected = time.monotonic()
         self._paused: set[TopicPartitionKey] = set()
@@ -129,6 +133,12 @@ class Engine:
     def fail(self, error: BaseException) -> None:
         """End this incarnation; the first reason counts."""
         self.failure = self.failure or error
+        if self._quarantine.careful:
+            self._quarantine.suspect(self._positions())
+
+    def _positions(self) -> dict[TopicPartitionKey, int]:
+        """Return the next offsets of everything that is owned."""
+        return {key: offset for group in self.groups.values() for key, offset in group.positions.items()}
 
     def blame(self, panic: Exception) -> None:
         """Note that user operators raised: learn which record it was, then set it aside.
@@ -176,7 +186,7 @@ class Engine:
         )
 
     def _poll(self) -> list[Item]:
-        busy = self.transaction.is_open or self._takeover is not None
+        busy = self.transaction.is_open or self._is_taking_over
         limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
         records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
         batches = self._sort(records) if records else self._release()
@@ -186,6 +196,10 @@ class Engine:
             return []
         self._pending.extend(batches)
         return [self._admit(self._pending.popleft())]
+
+    @property
+    def _is_taking_over(self) -> bool:
+        return bool(self._takeover or self._state_reader or self._starting)
 
     def _idle_seconds(self) -> float:
         return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next())
@@ -266,8 +280,7 @@ class Engine:
         self.stations.flush_pushes()
         frozen = [(group, commit) for group in self.groups.values() if (commit := group.freeze(self._plan.state_topic))]
         offsets = self.transaction.commit(Frozen([commit for _, commit in frozen], self.consumer.membership))
-        self._quarantine.careful = False
-        self.commits += 1
+        self.healthy = True
         now = time.monotonic()
         for (group, _), offset in zip(frozen, offsets, strict=True):
             group.state_offset, group.moved, group.committed_at = offset, False, now
@@ -275,6 +288,8 @@ class Engine:
         wall_ms = time.time() * 1000
         self._observer.latencies([(wall_ms - sample) / 1000 for sample in self._covered.samples])
         self._covered = _Openings()
+        if (self._quarantine.careful or self._quarantine.refused) and self._quarantine.settle(self._positions()):
+            raise EngineRestart("what the broker refused is settled: going on with full batches")
 
     def write(self, output: StepOutput) -> None:
         """Produce what a step made, into the open transaction."""
@@ -308,9 +323,11 @@ class Engine:
         self._observer.assigned(by_topic)
         self._restoring = groups
         self._takeover_started = time.monotonic()
-        if groups:
-            self._observer.ready(False, "restoring partitions")
-            self._takeover = Takeover(self._plan.app, sorted(owned), self.consumer, self._settings, self._calls)
+        if not groups:
+            self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
+            return
+        self._observer.ready(False, "restoring partitions")
+        self._takeover = Takeover(self._plan.app, sorted(owned), self.consumer, self._settings, self._calls)
 
     def on_revoked(self, partitions: Sequence[TopicPartitionKey], *, lost: bool) -> None:
         """End the open transaction before the partitions leave: committed, or aborted when they may be gone already."""
@@ -320,7 +337,7 @@ class Engine:
         for intake in self.stations.intakes.values():
             intake.forget()
         self._paused.clear()
-        self._takeover, self._restoring = None, []
+        self._forget_takeover()
         self._observer.ready(False, "waiting for partitions")
         if lost:
             self.transaction.abort()
@@ -328,22 +345,27 @@ class Engine:
         self._commit()
         self._parked, self.groups = self.groups, {}
 
-    def _take_over(self) -> None:
-        """Go on with taking over what was assigned, one bounded piece at a time."""
-        if self._takeover is None or (self._state_reader is None and not self._takeover.step()):
-            return
-        snapshots: dict[tuple[int, bytes], bytes] = {}
-        if self._state_reader is None:
-            self._settle_positions(self._takeover)
-            self._request_states()
+    def _forget_takeover(self) -> None:
+        """Drop a take-over that is under way: what it read holds no more."""
         if self._state_reader is not None:
-            found = self._state_reader.step()
-            if found is None:
-                return
-            snapshots = found
             self._state_reader.close()
         self._takeover = self._state_reader = None
-        self._start_groups(snapshots)
+        self._restoring, self._starting = [], []
+
+    def _take_over(self) -> None:
+        """Go on with taking over what was assigned, one bounded piece at a time."""
+        if self._takeover is not None and self._state_reader is None and self._takeover.step():
+            self._settle_positions(self._takeover)
+            self._request_states()
+            self._takeover = None
+        elif self._state_reader is not None:
+            snapshots = self._state_reader.step()
+            if snapshots is not None:
+                self._state_reader.close()
+                self._state_reader = None
+                self._restore(snapshots)
+        elif self._starting:
+            self._start_groups()
 
     def _settle_positions(self, takeover: Takeover) -> None:
         """Give each group its committed position; one that comes back unchanged keeps its state."""
@@ -351,7 +373,7 @@ class Engine:
             committed = {key: takeover.committed[key] for key in group.inputs}
             positions = {key: item.offset for key, item in committed.items() if item.offset is not None}
             parked = self._parked.get(group.key)
-            if parked is not None and parked.positions == positions and positions:
+            if parked is not None and positions and parked.positions == positions:
                 self._restoring[index] = parked
                 continue
             marks = [item.mark for item in committed.values() if item.mark is not None]
@@ -365,21 +387,31 @@ class Engine:
         for group in self._restoring:
             if group.state_offset is not None and not group.states and self._plan.is_stateful:
                 wanted.setdefault(group.partition, {})[group.state_offset] = group.part.name.encode()
-        if wanted:
-            self._state_reader = StateReader(self._plan.state_topic, self._settings, self._calls)
-            self._state_reader.request(wanted)
+        if not wanted:
+            self._restore({})
+            return
+        self._state_reader = StateReader(self._plan.state_topic, self._settings, self._calls)
+        self._state_reader.request(wanted)
 
-    def _start_groups(self, snapshots: Mapping[tuple[int, bytes], bytes]) -> None:
-        starts: dict[TopicPartitionKey, int | None] = {}
+    def _restore(self, snapshots: Mapping[tuple[int, bytes], bytes]) -> None:
+        """Make the states of what is taken over, from ``snapshots`` where there are any."""
         for group in self._restoring:
             if not group.states:
                 value = snapshots.get((group.partition, group.part.name.encode()))
                 group.states = self.stations.new_states(group, decode_states(value) if value else {})
+        self._restoring, self._starting = [], self._restoring
+        self._start_groups()
+
+    def _start_groups(self) -> None:
+        """Begin to read what is restored, as soon as the consumer is ready for it."""
+        if not self.consumer.start({key: group.positions.get(key) for group in self._starting for key in group.inputs}):
+            return
+        now = time.monotonic()
+        for group in self._starting:
             self.groups[group.key] = group
-            starts.update({key: group.positions.get(key) for key in group.inputs})
-            self._observer.restored(f"{group.part.name}[{group.partition}]", time.monotonic() - self._takeover_started)
-        self._restoring = []
-        self.consumer.start(starts)
+            self._observer.restored(f"{group.part.name}[{group.partition}]", now - self._takeover_started)
+        self._starting = []
+        self._housekept = now
         self._observer.ready(True, "")
 
     # --- housekeeping -------------------------------------------------------------------------------------------
@@ -393,6 +425,7 @@ class Engine:
         if now - self._housekept < _HOUSEKEEPING_SECONDS:
             return
         self._housekept = now
+        self.healthy |= not self._is_taking_over
         self.report_lag()
         for group in self.groups.values():
             if group.positions and group.committed_at and now - group.committed_at > _RECOMMIT_SECONDS:
@@ -409,11 +442,9 @@ class Engine:
 
     def close(self) -> None:
         """Let go of all clients, whatever state they are in; commits nothing."""
-        self.transaction.abort()
-        if self._state_reader is not None:
-            self._state_reader.close()
-        self.consumer.close()
-        self.transaction.close()
+        for step in (self.transaction.abort, self._forget_takeover, self.consumer.close, self.transaction.close):
+            with suppress(StreamserveError):  # this incarnation is over for another reason
+                step()
 
 
 def _cause(error: BaseException) -> str:

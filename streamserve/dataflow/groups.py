@@ -100,13 +100,13 @@ def newest_by_group(batch: RecordBatch) -> dict[tuple[str, int], int]:
     if batch.times_ms is None:
         return {}
     newest: dict[tuple[str, int], int] = {}
-    for partition, rows in batch.rows_by_partition().items():
+    for partition, start, stop in batch.runs():
         if isinstance(batch.topics, str):
-            newest[batch.topics, partition] = max(map(batch.times_ms.__getitem__, rows))
-            continue
-        for row in rows:
-            key = (batch.topics[row], partition)
-            newest[key] = max(batch.times_ms[row], newest.get(key, batch.times_ms[row]))
+            seen = [(batch.topics, max(batch.times_ms[start:stop]))]
+        else:
+            seen = zip(batch.topics[start:stop], batch.times_ms[start:stop], strict=True)
+        for topic, time_ms in seen:
+            newest[topic, partition] = max(time_ms, newest.get((topic, partition), time_ms))
     return newest
 
 

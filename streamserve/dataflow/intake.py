@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from streamserve.codecs.base import ValueCodec
-from streamserve.dataflow.batch import Failure, RecordBatch
+from streamserve.dataflow.batch import Failure, RecordBatch, column_of
 from streamserve.dataflow.merge import EventTimeMerge, Row, cut_at_pushes
 from streamserve.dataflow.plan import Part, TopicNode
 from streamserve.errors import DecodeError
@@ -30,9 +30,14 @@ class TopicReader:
         self._decode = codec.decode_many if for_user_code else codec.decode_fields
         self._time_of = _time_getter(node) if needs_time else None
 
+    @property
+    def has_times(self) -> bool:
+        """Return whether event times are read."""
+        return self._time_of is not None
+
     def decode(self, records: Sequence[RawRecord]) -> list[Any]:
         """Return each record's value, or its ``DecodeError``."""
-        return self._decode([record.value() for record in records])
+        return self._decode(column_of(records, "value"))
 
     def times_ms(self, records: Sequence[RawRecord], values: Sequence[Any]) -> list[int] | None:
         """Return event times in milliseconds; the record's own timestamp where the topic declares no field.
@@ -43,7 +48,7 @@ class TopicReader:
         if self._time_of is None:
             return None
         if self.node.event_time is None:
-            return [record.timestamp()[1] for record in records]
+            return [timestamp for _, timestamp in column_of(records, "timestamp")]
         return [self._time_ms(value) for value in values]
 
     def _time_ms(self, value: Any) -> int:
@@ -73,10 +78,9 @@ def _time_getter(node: TopicNode) -> Callable[[Any], Any]:
 class Intake:
     """Turns the polled records of one part into batches."""
 
-    def __init__(self, part: Part, readers: Mapping[str, TopicReader], *, needs_partitions: bool) -> None:
+    def __init__(self, part: Part, readers: Mapping[str, TopicReader]) -> None:
         self._part = part
         self._readers = readers
-        self._needs_partitions = needs_partitions
         self._merges: dict[int, EventTimeMerge] = {}
 
     @property
@@ -96,37 +100,36 @@ class Intake:
         return []
 
     def _batch(self, topic: str, records: Sequence[RawRecord], values: list[Any]) -> RecordBatch:
-        last = {record.partition(): record for record in records}
-        positions = {(topic, partition or 0): (record.offset() or 0) + 1 for partition, record in last.items()}
-        failures: list[Failure] = []
-        times: list[int] | None = None
+        partitions: list[int] = column_of(records, "partition")
+        batch = RecordBatch(self._part.name, topic, records, values, partitions)
+        batch.positions = {(topic, run.partition): (records[run.stop - 1].offset() or 0) + 1 for run in batch.runs()}
         if DecodeError not in set(map(type, values)):
             try:
-                times = self._readers[topic].times_ms(records, values)
+                batch.times_ms = self._readers[topic].times_ms(records, values)
             except DecodeError:
-                records, values, times, failures = self._sift(topic, records, values)
+                self._sift(topic, batch)
         else:
-            records, values, times, failures = self._sift(topic, records, values)
-        partitions = [record.partition() or 0 for record in records] if self._needs_partitions else None
-        return RecordBatch(self._part.name, topic, records, values, times, partitions, positions, failures)
+            self._sift(topic, batch)
+        return batch
 
-    def _sift(
-        self, topic: str, records: Sequence[RawRecord], values: Sequence[Any]
-    ) -> tuple[list[RawRecord], list[Any], list[int] | None, list[Failure]]:
-        """Separate the records that do not decode, or have no time, from the others."""
-        good: list[tuple[RawRecord, Any, int | None]] = []
+    def _sift(self, topic: str, batch: RecordBatch) -> None:
+        """Move the records that do not decode, or have no time, to the batch's failures."""
+        reader = self._readers[topic]
+        rows: list[int] = []
+        times: list[int] = []
         failures: list[Failure] = []
-        for record, value in zip(records, values, strict=True):
+        for row, (record, value) in enumerate(zip(batch.records, batch.values, strict=True)):
             try:
                 if isinstance(value, DecodeError):
                     raise value
-                times = self._readers[topic].times_ms([record], [value])
-                good.append((record, value, times[0] if times else None))
+                times += reader.times_ms([record], [value]) or ()
+                rows.append(row)
             except DecodeError as error:
                 failures.append(Failure(record, error))
-        timed = [time for _, _, time in good if time is not None]
-        has_times = bool(timed) or self._readers[topic].times_ms([], []) is not None
-        return [r for r, _, _ in good], [v for _, v, _ in good], timed if has_times else None, failures
+        kept = batch.take(rows)
+        batch.records, batch.values, batch.partitions = kept.records, kept.values, kept.partitions
+        batch.times_ms = times if reader.has_times else None
+        batch.failures = failures
 
     def _rows(self, topic: str, records: Sequence[RawRecord], values: Sequence[Any]) -> list[Row]:
         """Return rows with times; a record without one takes the time of the row before it."""
@@ -166,8 +169,8 @@ class Intake:
             [row.topic for row in good],
             [row.record for row in good],
             [row.value for row in good],
-            [row.time_ms for row in good],
             [row.record.partition() or 0 for row in good],
+            [row.time_ms for row in good],
             positions,
             [Failure(row.record, row.value) for row in rows if isinstance(row.value, DecodeError)],
         )

@@ -13,10 +13,12 @@ from contextvars import ContextVar
 from typing import Any
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.driver import INSTANCES, Outcomes, agent_error, never_reads, places
-from streamserve.dataflow.effects import Ask, Gather, InEventLoop, Next, Send, Target
+from streamserve.dataflow.driver import INSTANCES, Outcomes, agent_error, never_reads, outside_event, places
+from streamserve.dataflow.effects import Gather, InEventLoop, Next, Send, Target
 from streamserve.dataflow.plan import Ordering
 from streamserve.errors import ConfigurationError, EngineRestart, OutageError
+
+_LETTING_GO_SECONDS = 5.0
 
 
 class _Task:
@@ -67,6 +69,7 @@ class IoDriver:
         self._fatal: Exception | None = None
         self._waiting: dict[Target, list[tuple[int, Any, asyncio.Future[Any]]]] = {}
         self._flush_planned = False
+        self._closing = False
 
     def run(self, batch: RecordBatch) -> Outcomes:
         """Take every event of ``batch`` to its end."""
@@ -105,8 +108,11 @@ class IoDriver:
         while self._fatal is None:
             try:
                 await self._consume(task)
-            except asyncio.CancelledError:
-                raise
+            except asyncio.CancelledError as cancelled:
+                if self._closing:
+                    raise
+                self._failed(task, cancelled)
+                continue
             except Exception as raised:
                 self._failed(task, raised)
                 continue
@@ -121,6 +127,8 @@ class IoDriver:
             await running
             return
         async for output in running:
+            if task.row is None:
+                raise outside_event(self._name)
             task.outputs.append(output)
 
     async def _next_event(self, task: _Task, *, as_record: bool) -> Any:
@@ -142,9 +150,12 @@ class IoDriver:
             task.outputs = []
         self._close_row(task)
 
-    def _failed(self, task: _Task, raised: Exception) -> None:
-        if isinstance(raised, (EngineRestart, OutageError, ConfigurationError)) or task.row is None:
+    def _failed(self, task: _Task, raised: BaseException) -> None:
+        if isinstance(raised, (EngineRestart, OutageError, ConfigurationError)):
             self._stop(raised)
+            return
+        if task.row is None:
+            self._stop(outside_event(self._name, raised))
             return
         self._outcomes.fail(task.row, agent_error(self._name, raised))
         task.outputs = []
@@ -170,12 +181,13 @@ class IoDriver:
         future: asyncio.Future[Any] = self._loop.create_future()
         row = _current.get().row
         if row is None:
-            future.set_exception(ConfigurationError(f"agent {self._name!r}: awaits a target outside an event"))
+            future.set_exception(outside_event(self._name))
         elif isinstance(effect, Send):
             self._outcomes.sends.setdefault(row, []).append(effect)
             future.set_result(None)
-        elif isinstance(effect, Ask):
-            self._waiting.setdefault(effect.target, []).append((row, effect.payload, future))
+        else:
+            target, payload = effect
+            self._waiting.setdefault(target, []).append((row, payload, future))
             self._plan_flush()
         return future
 
@@ -207,12 +219,13 @@ class IoDriver:
                 future.set_result(values[index])
 
     def close(self) -> None:
-        """Cancel all instances and wait until they have let go."""
+        """Cancel all instances and give them a few seconds to let go."""
+        self._closing = True
         running = [task.asyncio_task for task in self._tasks if task.asyncio_task and not task.asyncio_task.done()]
         for task in running:
             task.cancel()
         if running:
-            self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+            self._loop.run_until_complete(asyncio.wait(running, timeout=_LETTING_GO_SECONDS))
 
 
 async def _tuple_of(parts: Sequence[Awaitable[Any]]) -> tuple[Any, ...]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from streamserve.features.service import JoinOptions
+
 OnError: TypeAlias = Literal["dead-letter", "skip", "stop"]
 """What happens to a record at fault: one dead letter, dropped and counted, or the worker stops."""
 
@@ -56,6 +58,7 @@ class FeaturesNode:
     row_type: type | None = None
     entity_row: Mapping[str, str] = field(default_factory=dict[str, str])
     log_rate: float = 0.0
+    join: JoinOptions = field(default_factory=JoinOptions)
     pushes: list[PushNode] = field(default_factory=list[PushNode])
     binding: Binding = field(default_factory=Binding, compare=False, repr=False)
 

@@ -56,10 +56,16 @@ def _unknown_names(
     for monitor in monitors:
         if monitor.model not in models:
             yield f"a monitor watches model {monitor.model!r}, which belongs to another app"
+    yield from _wrong_pushes(topics, features)
+
+
+def _wrong_pushes(topics: Mapping[str, TopicNode], features: Mapping[str, FeaturesNode]) -> Iterator[str]:
     for node in features.values():
         for push in node.pushes:
             if push.topic not in topics:
                 yield f"features {node.service!r} are pushed from topic {push.topic!r}, which belongs to another app"
+            elif topics[push.topic].value_type is None:
+                yield f"features {node.service!r} are pushed from topic {push.topic!r}, whose values are bytes: type it"
 
 
 def _parts(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.json import BytesCodec, codec_for
 from streamserve.codecs.keys import KeyCodec
-from streamserve.dataflow.plan import Plan, TopicNode
+from streamserve.dataflow.plan import FeaturesNode, Plan, TopicNode
 from streamserve.errors import ConfigurationError
 from streamserve.features.base import FeatureReader
 from streamserve.inference.package import ModelPackage
@@ -60,7 +60,10 @@ def open_runtime(
         {name: codec_of(node) for name, node in plan.topics.items()},
         {name: KeyCodec(node.key) for name, node in plan.topics.items()},
         _load_models(plan, settings, observer),
-        {name: (readers or {}).get(name) or _opens_feast(name, settings, observer) for name in plan.features},
+        {
+            name: (readers or {}).get(name) or _opens_feast(node, settings, observer)
+            for name, node in plan.features.items()
+        },
     )
 
 
@@ -90,16 +93,16 @@ def _load_models(plan: Plan, settings: Settings, observer: Observer) -> dict[str
     return loaded
 
 
-def _opens_feast(service: str, settings: Settings, observer: Observer) -> OpenReader:
+def _opens_feast(node: FeaturesNode, settings: Settings, observer: Observer) -> OpenReader:
     if settings.feature_repo is None:
         raise ConfigurationError(
-            f"features {service!r} need a Feast repository: App(..., feature_repo=...) or STREAMSERVE_FEATURE_REPO"
+            f"features {node.service!r} need a Feast repository: App(..., feature_repo=...) or STREAMSERVE_FEATURE_REPO"
         )
     repo = settings.feature_repo
 
     def open_reader() -> FeatureReader:
         from streamserve.features.feast import FeastReader
 
-        return FeastReader(repo, service, observer=observer)
+        return FeastReader(repo, node.service, options=node.join, observer=observer)
 
     return open_reader

@@ -22,7 +22,8 @@ from streamserve.durations import to_milliseconds
 from streamserve.errors import EngineRestart, OutageError
 from streamserve.kafka.admin import Admin
 from streamserve.kafka.calls import Calls, Hook
-from streamserve.kafka.transaction import Quarantine
+from streamserve.kafka.errors import translated
+from streamserve.kafka.quarantine import Quarantine
 from streamserve.observer import Observer
 from streamserve.settings import Settings
 
@@ -94,7 +95,7 @@ class Worker:
     def _persist(self, attempt: Callable[[], R]) -> R | None:
         """Try ``attempt`` until it returns: restarts go on for ever, an outage until its deadline.
 
-        An incarnation that committed anything was healthy: back-off and deadline start anew after it.
+        An incarnation that committed anything, or was idle for a while, was healthy: back-off and deadline start anew.
         """
         backoff = _FIRST_BACKOFF_SECONDS
         deadline = to_milliseconds(self._settings.shutdown_timeout) / 1000
@@ -116,6 +117,7 @@ class Worker:
 
     def _incarnation(self, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
         """Run one engine from its start to its end, whatever ends it."""
+        gc.collect()  # the last one's clients, if anything still holds them
         engine = Engine(self._plan, self._settings, self._calls, self._quarantine, self._observer, self._clock)
         self._engine = engine
         compiler: Compiler | None = None
@@ -155,10 +157,11 @@ class Worker:
             run_dataflow(flow)
         except DataflowPanic as panic:
             engine.blame(panic)
-        if engine.commits:
+        if engine.healthy:
             self._healthy_at = self._clock.monotonic()
         if engine.failure is not None:
-            raise engine.failure
+            with translated("run the engine", self._settings.bootstrap_servers):
+                raise engine.failure
 
 
 def _no_states(group: Group, snapshots: Mapping[str, bytes]) -> dict[str, GroupState]:  # noqa: ARG001 - as monitors have it

@@ -67,7 +67,7 @@ def choose_batch_size(
     *,
     sizes: Sequence[int] = BATCH_SIZES,
     budget_seconds: float = 0.3,
-    tolerance: float = 0.1,
+    tolerance: float = 0.03,
 ) -> int:
     """Measure ``run(rows)`` and return the smallest of ``sizes`` whose time per row is near the best.
 

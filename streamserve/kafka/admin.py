@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from streamserve.errors import BrokerUnavailable, TopicError
+from streamserve.errors import BrokerUnavailable, ConfigurationError, TopicError
 from streamserve.kafka.clients import MAX_MESSAGE_BYTES, common_config, restore_config
 from streamserve.kafka.errors import kafka_error, translated
 from streamserve.settings import Settings
@@ -57,14 +57,20 @@ def changelog_config() -> dict[str, str]:
 class Admin:
     """Asks and changes topics.
 
-    Raises (from every method):
-        BrokerUnavailable: no broker answers.
+    Raises:
+        ConfigurationError: librdkafka refuses one of the Kafka settings.
+        BrokerUnavailable (from every method): no broker answers.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._brokers = settings.bootstrap_servers
-        self._client = AdminClient(common_config(settings))
+        try:
+            self._client = AdminClient(common_config(settings))
+        except KafkaException as exception:
+            raise ConfigurationError(
+                f"Kafka settings: {kafka_error(exception).str()}. Correct --set, STREAMSERVE_KAFKA or App(kafka=...)."
+            ) from exception
 
     def partitions(self) -> dict[str, int]:
         """Return the number of partitions of every topic on the broker."""

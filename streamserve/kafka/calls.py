@@ -1,4 +1,4 @@
-"""Every Kafka call of the engine by name, so that tests can stop the process or raise at any of them."""
+"""Every call of the engine that Kafka answers, by name, so that tests can stop the process or raise at any of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ CALL_NAMES = (
     "group.describe",
     "group.last_owners",
     "fence.init_transactions",
-    "changelog.high_watermark",
     "changelog.read",
     "producer.init_transactions",
     "producer.begin_transaction",

@@ -52,10 +52,10 @@ def _reader_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def producer_config(settings: Settings, transactional_id: str, *, careful: bool = False) -> dict[str, Any]:
+def producer_config(settings: Settings, transactional_id: str, *, alone: bool = False) -> dict[str, Any]:
     """Return the configuration of a transactional producer.
 
-    Keys are partitioned as Java's clients do it. ``careful`` sends each message alone, so that a refusal names it.
+    Keys are partitioned as Java's clients do it. ``alone`` sends each message in a batch of its own.
     """
     timeout_ms = to_milliseconds(settings.transaction_timeout)
     return {
@@ -70,7 +70,7 @@ def producer_config(settings: Settings, transactional_id: str, *, careful: bool 
         "retry.backoff.max.ms": 50,
         "transaction.timeout.ms": timeout_ms,
         "message.timeout.ms": timeout_ms // 2,
-        **({"batch.num.messages": 1} if careful else {}),
+        **({"batch.num.messages": 1} if alone else {}),
         **common_config(settings),
         "transactional.id": transactional_id,
     }

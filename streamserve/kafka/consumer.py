@@ -15,8 +15,9 @@ from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
 from streamserve.records import RawRecord
 from streamserve.settings import Settings
 
-_COMMITTED_SECONDS = 5.0
-_SEEK_SECONDS = 5.0
+_COMMITTED_SECONDS = 2.0
+_NOT_YET = frozenset({KafkaError._STATE, KafkaError._PREV_IN_PROGRESS})  # noqa: SLF001 - librdkafka's public codes
+"""A partition that was just assigned may not be ready for a seek yet."""
 
 
 class Ownership(Protocol):
@@ -52,6 +53,7 @@ class GroupConsumer:
         self._failure: BaseException | None = None
         self._reports_ends = reports_ends
         self._at_end: set[TopicPartitionKey] = set()
+        self._rebalances = 0
         self._consumer = Consumer({**consumer_config(settings, app), "enable.partition.eof": reports_ends})
         self.membership: Any = None
         """The group metadata as of the last poll: to be committed with that poll's positions, and no others."""
@@ -80,6 +82,8 @@ class GroupConsumer:
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         """Keep what a callback raises for ``poll``: the client must not see it inside the rebalance."""
+        self._rebalances += 1
+        self._at_end.clear()
         try:
             callback()
         except StreamserveError as error:
@@ -88,13 +92,19 @@ class GroupConsumer:
             self._failure = translate(kafka_error(error), doing="rebalance", brokers=self._brokers)
 
     def poll(self, limit: int, wait_seconds: float) -> list[RawRecord]:
-        """Return up to ``limit`` records; with none at hand wait up to ``wait_seconds`` for the first."""
+        """Return up to ``limit`` records; with none at hand wait up to ``wait_seconds`` for the first.
+
+        What the client had at hand when partitions left in the same call is dropped: it belongs to who owns them next.
+        """
+        rebalances = self._rebalances
         with translated("poll", self._brokers):
             messages = self._calls("consumer.poll", self._poll, limit, wait_seconds)
-        self.membership = self._consumer.consumer_group_metadata()
+            self.membership = self._consumer.consumer_group_metadata()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+        if self._rebalances != rebalances:
+            messages = [message for message in messages if message.error() is not None]
         if self._reports_ends:
             self._note_ends(messages)
         if any(map(Message.error, messages)):
@@ -115,9 +125,10 @@ class GroupConsumer:
         """Keep which partitions had nothing more when last fetched: their last message was an end, not a record."""
         for message in messages:
             key = (message.topic() or "", message.partition() or 0)
-            if message.error() is None:
+            error = message.error()
+            if error is None:
                 self._at_end.discard(key)
-            else:
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
                 self._at_end.add(key)
 
     def _is_event(self, message: Message) -> bool:
@@ -138,8 +149,8 @@ class GroupConsumer:
                 f"{error.str()} ({error.name()}): another worker runs under the instance name {self._instance!r}."
                 " Give each worker its own (STREAMSERVE_INSTANCE, or --workers N)."
             )
-        if error.code() in UNREACHABLE or error.retriable():
-            return True
+        if error.code() != KafkaError._ALL_BROKERS_DOWN and (error.code() in UNREACHABLE or error.retriable()):  # noqa: SLF001 - librdkafka's public code
+            return True  # one of several brokers: the client goes on by itself
         raise translate(error, doing=f"read {place}", brokers=self._brokers)
 
     def caught_up(self, topics: Sequence[str]) -> dict[int, set[str]]:
@@ -154,7 +165,7 @@ class GroupConsumer:
         """Return the *stable* committed offsets: waits for transactions that are still open on them.
 
         Raises:
-            BrokerUnavailable: not settled within 5 s; ask again.
+            BrokerUnavailable: not settled within 2 s; ask again.
         """
         wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
         with translated("read committed offsets", self._brokers):
@@ -169,30 +180,51 @@ class GroupConsumer:
             for item in found
         }
 
-    def start(self, positions: Mapping[TopicPartitionKey, int | None]) -> None:
-        """Begin to read each partition at its position; ``None`` is the beginning."""
+    def start(self, positions: Mapping[TopicPartitionKey, int | None]) -> bool:
+        """Begin to read each partition at its position; ``None`` is the beginning.
+
+        Return ``False`` while the client is not ready for it: poll, then ask again.
+        """
+        seeks = [TopicPartition(*key, offset) for key, offset in positions.items() if offset is not None]
         with translated("seek", self._brokers):
-            for (topic, partition), offset in positions.items():
-                if offset is not None:
-                    self._calls("consumer.seek", self._consumer.seek, TopicPartition(topic, partition, offset))
+            try:
+                for place in seeks:
+                    self._calls("consumer.seek", self._consumer.seek, place)
+            except KafkaException as exception:
+                if kafka_error(exception).code() in _NOT_YET:
+                    return False
+                raise
             self._consumer.resume([TopicPartition(topic, partition) for topic, partition in positions])
+        return True
 
     def pause(self, partitions: Iterable[TopicPartitionKey]) -> None:
         """Stop fetching ``partitions`` for now."""
-        self._consumer.pause([TopicPartition(topic, partition) for topic, partition in partitions])
+        places = [TopicPartition(topic, partition) for topic, partition in partitions]
+        if places:
+            with translated("pause", self._brokers):
+                self._consumer.pause(places)
 
     def resume(self, partitions: Iterable[TopicPartitionKey]) -> None:
         """Go on fetching ``partitions`` where they were paused."""
-        self._consumer.resume([TopicPartition(topic, partition) for topic, partition in partitions])
+        places = [TopicPartition(topic, partition) for topic, partition in partitions]
+        if places:
+            with translated("resume", self._brokers):
+                self._consumer.resume(places)
 
     def end(self, partition: TopicPartitionKey) -> int | None:
         """Return the partition's end as of the last fetch, without asking the broker; ``None`` before the first."""
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        with translated("read the end", self._brokers):
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
         return high if high >= 0 else None
 
     def close(self) -> None:
-        """Leave; a static member keeps its place in the group for the session time-out."""
-        self._calls("consumer.close", self._consumer.close)
+        """Let go; a static member keeps its place in the group for the session time-out.
+
+        Raises:
+            StreamserveError: the client did not close in order; it is of no use any more either way.
+        """
+        with translated("close", self._brokers):
+            self._calls("consumer.close", self._consumer.close)
 
 
 def _keys(partitions: Iterable[TopicPartition]) -> list[TopicPartitionKey]:

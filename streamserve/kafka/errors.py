@@ -30,6 +30,25 @@ def kafka_error(exception: KafkaException) -> KafkaError:
     return error if isinstance(error, KafkaError) else KafkaError(KafkaError._FAIL, str(exception))  # noqa: SLF001 - librdkafka's public codes
 
 
+def failure_named(name: str) -> KafkaException:
+    """Return an exception with Kafka's error ``name``, flagged as the client would in a transaction.
+
+    Time-outs and broken connections leave the outcome open and may be retried; all else asks for an abort
+    (librdkafka, INTRODUCTION.md, "Transactional producer errors").
+
+    >>> kafka_error(failure_named("_TIMED_OUT")).retriable()
+    True
+
+    Raises:
+        KeyError: Kafka has no error of that name.
+    """
+    code: object = vars(KafkaError).get(name)
+    if not isinstance(code, int):
+        raise KeyError(name)
+    is_open = code in UNREACHABLE or code in _TIMED_OUT
+    return KafkaException(KafkaError(code, name, retriable=is_open, txn_requires_abort=not is_open))
+
+
 def translate(error: KafkaError, *, doing: str, brokers: str) -> StreamserveError:
     """Return our error for ``error``, met while ``doing`` something."""
     text = f"{doing}: {error.str()} ({error.name()})"

@@ -13,6 +13,7 @@ from typing import Any
 from confluent_kafka import (
     Consumer,
     ConsumerGroupTopicPartitions,
+    KafkaError,
     KafkaException,
     Message,
     Producer,
@@ -20,16 +21,17 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from streamserve.errors import BrokerUnavailable
+from streamserve.errors import BrokerUnavailable, ConfigurationError
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.clients import common_config, producer_config, restore_config, transactional_ids
 from streamserve.kafka.consumer import GroupConsumer
-from streamserve.kafka.errors import translated
+from streamserve.kafka.errors import UNREACHABLE, translated
 from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
 from streamserve.settings import Settings
 
 _REQUEST_SECONDS = 10.0
 _READ_SECONDS = 0.05
+_READ_RECORDS = 100
 
 
 class StateReader:
@@ -39,7 +41,9 @@ class StateReader:
         self._topic = topic
         self._calls = calls
         self._brokers = settings.bootstrap_servers
-        self._consumer = Consumer(restore_config(settings, isolation="read_committed"))
+        self._consumer = Consumer(
+            {**restore_config(settings, isolation="read_committed"), "enable.partition.eof": True}
+        )
         self._wanted: dict[int, dict[int, bytes]] = {}
         self._found: dict[tuple[int, bytes], bytes] = {}
 
@@ -53,14 +57,28 @@ class StateReader:
         """Read on for a moment; return all states by partition and key once they are complete."""
         if self._wanted:
             with translated(f"restore from {self._topic!r}", self._brokers):
-                for message in self._calls("changelog.read", self._consumer.consume, 100, _READ_SECONDS):
+                for message in self._calls("changelog.read", self._read):
                     self._take(message)
         return None if self._wanted else self._found
+
+    def _read(self) -> list[Message]:
+        """``consume`` would wait for all of its records or the whole time: so take what is there, then wait for one."""
+        messages = self._consumer.consume(_READ_RECORDS, 0)
+        first = None if messages else self._consumer.poll(_READ_SECONDS)
+        return messages if first is None else [first]
+
+    def _gone(self, partition: int, offset: int) -> ConfigurationError:
+        return ConfigurationError(
+            f"the state at {self._topic}[{partition}]@{offset}, which the committed offsets name, is gone: was the"
+            " changelog deleted, or is its cleanup.policy not 'compact'? To start with empty state, delete the group's"
+            " committed offsets, or set them where the app shall go on."
+        )
 
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
-            raise KafkaException(error)
+            self._judge(message, error)
+            return
         partition, offset, key, value = message.partition(), message.offset(), message.key(), message.value()
         offsets = self._wanted.get(partition) if partition is not None else None
         if partition is None or offset is None or not offsets or offsets.get(offset) != key or key is None:
@@ -70,9 +88,22 @@ class StateReader:
         if not offsets:
             del self._wanted[partition]
 
+    def _judge(self, message: Message, error: KafkaError) -> None:
+        """Raise unless ``error`` passes by itself; at the partition's end nothing more will come."""
+        partition, code = message.partition() or 0, error.code()
+        wanted = max(self._wanted.get(partition, [-1]))
+        is_end = code == KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
+        is_past = is_end and 0 <= wanted < (message.offset() or 0)
+        if is_past or code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's public code
+            raise self._gone(partition, wanted)
+        passes = is_end or code in UNREACHABLE or error.retriable()
+        if not passes or code == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's public code
+            raise KafkaException(error)
+
     def close(self) -> None:
         """Let go of the reader."""
-        self._consumer.close()
+        with translated(f"stop reading {self._topic!r}", self._brokers):
+            self._consumer.close()
 
 
 class Takeover:

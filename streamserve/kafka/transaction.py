@@ -21,17 +21,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from streamserve.errors import ConfigurationError, OutcomeUnknown, OversizeError, RecordError, TransactionAborted
+from streamserve.durations import to_milliseconds
+from streamserve.errors import OutcomeUnknown, TransactionAborted
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.clients import MAX_MESSAGE_BYTES, producer_config, transactional_ids
 from streamserve.kafka.errors import kafka_error, translated
 from streamserve.kafka.marks import OffsetMark, TopicPartitionKey
+from streamserve.kafka.quarantine import Quarantine
 from streamserve.records import Emission, Origin
 from streamserve.settings import Settings
 
@@ -40,6 +43,23 @@ SLOW_COMMIT_SECONDS = 5.0
 
 _INIT_SECONDS = 30.0
 _FLUSH_SECONDS = 15.0
+_ABORT_SECONDS = 5.0
+
+
+_GENERATION = slice(7, 11)
+_NO_GENERATION = b"\xff\xff\xff\xff"
+
+
+def is_fenced(membership: object) -> bool:
+    """Return whether the broker checks offsets that are sent with this group metadata.
+
+    It is librdkafka's ``CGMDv2:``, then the generation in four bytes. With generation -1 (no member of the group) the
+    coordinator skips the check (``ClassicGroup.validateOffsetCommit``).
+
+    >>> is_fenced(b"CGMDv2:" + bytes(4)), is_fenced(b"CGMDv2:" + _NO_GENERATION), is_fenced(None)
+    (True, False, False)
+    """
+    return isinstance(membership, bytes) and membership[_GENERATION] not in (b"", _NO_GENERATION)
 
 
 class Phase(Enum):
@@ -89,20 +109,6 @@ class Frozen:
     membership: Any
 
 
-@dataclass(slots=True)
-class Quarantine:
-    """What is known of messages that the broker refused; it outlives incarnations of the engine in one process.
-
-    A refused message aborts its transaction without saying whose it was. The next incarnation is ``careful``: it sends
-    each message alone and learns from delivery reports which input produced it. The one after dead-letters that input.
-    ``one_by_one`` does the same for user operators that raised: records are taken one at a time until one raises again.
-    """
-
-    careful: bool = False
-    one_by_one: bool = False
-    refused: dict[Origin, RecordError] = field(default_factory=dict[Origin, RecordError])
-
-
 class Transaction:
     """Two producers used in turn behind one state machine.
 
@@ -118,23 +124,28 @@ class Transaction:
         self._quarantine = quarantine or Quarantine()
         self._brokers = settings.bootstrap_servers
         self._instance = settings.instance
+        self._init_seconds = min(_INIT_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
         self._phase = Phase.IDLE
         self._opened_at = 0.0
         self._failures: list[KafkaError] = []
         self._troubled = False
         self._turn = 0
         self._producers = [self._start(settings, name) for name in transactional_ids(app, settings.instance)]
-        self._producer = self._producers[0]
 
     def _start(self, settings: Settings, transactional_id: str) -> Producer:
-        config = producer_config(settings, transactional_id, careful=self._quarantine.careful)
+        config = producer_config(settings, transactional_id, alone=self._quarantine.sends_alone)
         producer = Producer({**config, "error_cb": self._on_error})
         with translated(f"starting transactional id {transactional_id!r}", self._brokers):
-            self._calls("producer.init_transactions", producer.init_transactions, _INIT_SECONDS)
+            self._calls("producer.init_transactions", producer.init_transactions, self._init_seconds)
         return producer
 
     def _on_error(self, _: KafkaError) -> None:
         self._troubled = True
+
+    @property
+    def _producer(self) -> Producer:
+        """Return the one whose turn it is."""
+        return self._producers[self._turn % len(self._producers)]
 
     @property
     def phase(self) -> Phase:
@@ -161,7 +172,8 @@ class Transaction:
         if self._phase is Phase.OPEN:
             return
         self._enter(Phase.OPEN)
-        self._troubled = False
+        self._producer.poll(0)
+        self._troubled = False  # what broke since this producer's last turn is not this transaction's trouble
         self._opened_at = time.monotonic()
         with self._aborting("begin the transaction"):
             self._calls("producer.begin_transaction", self._producer.begin_transaction)
@@ -193,8 +205,7 @@ class Transaction:
             try:
                 produce(topic, value, key)
             except BufferError:
-                self._wait_for_room()
-                produce(topic, value, key)
+                self._produce(topic, value, key)
 
     def produce_one(self, emission: Emission, origin: Origin | None = None) -> None:
         """Produce one message with everything it may carry."""
@@ -205,16 +216,18 @@ class Transaction:
             optional["timestamp"] = emission.timestamp_ms
         if self._quarantine.careful and origin is not None:
             optional["on_delivery"] = self._naming(origin, emission.topic)
+        if emission.headers:
+            optional["headers"] = list(emission.headers)
         with self._aborting(f"produce to {emission.topic!r}", origin):
-            try:
-                self._producer.produce(
-                    emission.topic, emission.value, emission.key, headers=list(emission.headers), **optional
-                )
-            except BufferError:
-                self._wait_for_room()
-                self._producer.produce(
-                    emission.topic, emission.value, emission.key, headers=list(emission.headers), **optional
-                )
+            self._calls("producer.produce", self._produce, emission.topic, emission.value, emission.key, **optional)
+
+    def _produce(self, topic: str, value: bytes | None, key: bytes | None, **optional: Any) -> None:
+        """Produce one message; with the queue full, once there is room."""
+        try:
+            self._producer.produce(topic, value, key, **optional)
+        except BufferError:
+            self._wait_for_room()
+            self._producer.produce(topic, value, key, **optional)
 
     def _naming(self, origin: Origin, topic: str) -> Callable[[KafkaError | None, Message], None]:
         """Return a delivery callback that remembers ``origin`` when the broker refuses its message as too large."""
@@ -229,13 +242,11 @@ class Transaction:
         return on_delivery
 
     def _refuse(self, origin: Origin, topic: str, size: int) -> None:
-        text = (
+        self._quarantine.refuse(
+            origin,
             f"the broker refuses the {size} bytes that step {origin.step!r} made of {origin.at} for {topic!r}:"
-            f" raise max.message.bytes of {topic!r} or produce less"
+            f" raise max.message.bytes of {topic!r} or produce less",
         )
-        if origin in self._quarantine.refused:
-            raise ConfigurationError(f"{text}; its dead letter is refused as well")
-        self._quarantine.refused[origin] = OversizeError(text)
 
     def note_oversize(self, origin: Origin | None) -> None:
         """Remember that a message was refused before it left: whose, or that we must look for it."""
@@ -260,6 +271,8 @@ class Transaction:
         """Close the transaction as the numbered steps say; return where each group's state record stands now."""
         if not any(group.positions for group in frozen.groups):
             raise AssertionError("a transaction without offsets is not fenced: re-send one that is owned")
+        if not is_fenced(frozen.membership):
+            raise AssertionError("without a generation of the group the broker would not fence these offsets")
         self._enter(Phase.CLOSING)
         started = time.monotonic()
         with self._aborting("close the transaction"):
@@ -276,7 +289,6 @@ class Transaction:
         self._check_outcome(time.monotonic() - started)
         self._enter(Phase.COMMITTED)
         self._turn += 1
-        self._producer = self._producers[self._turn % len(self._producers)]
         self._enter(Phase.IDLE)
         return state_offsets
 
@@ -295,12 +307,12 @@ class Transaction:
         state = group.state
         self._calls(
             "producer.produce",
-            self._producer.produce,
+            self._produce,
             state.topic,
             state.value,
             state.key,
-            state.partition if state.partition is not None else -1,
-            on_delivery,
+            partition=state.partition if state.partition is not None else -1,
+            on_delivery=on_delivery,
         )
         return lambda: delivered[0]
 
@@ -357,10 +369,8 @@ class Transaction:
         if self._phase is not Phase.OPEN:
             return
         self.mark_aborted()
-        try:
-            self._calls("producer.abort_transaction", self._producer.abort_transaction, _FLUSH_SECONDS)
-        except KafkaException:
-            return  # the next init_transactions of this id, or the broker's timeout, aborts it
+        with suppress(KafkaException):  # the next init_transactions of this id, or the broker's timeout, aborts it
+            self._calls("producer.abort_transaction", self._producer.abort_transaction, _ABORT_SECONDS)
 
     def close(self) -> None:
         """Let go of both producers; what is unsent is dropped, never committed."""
@@ -387,6 +397,8 @@ class _Aborting:
         if error is None:
             return
         self._transaction.mark_aborted()
+        if isinstance(error, BufferError):
+            raise TransactionAborted(f"{self._doing}: the queue stayed full for {_FLUSH_SECONDS:g} s") from error
         if isinstance(error, KafkaException):
             cause = kafka_error(error)
             if cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:

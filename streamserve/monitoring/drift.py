@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from inspect import signature
 from typing import Protocol, TypeAlias, cast
@@ -34,6 +35,11 @@ SAMPLE_EVERY: Mapping[str, int] = {"KSWIN": 50}
 KSWIN runs a Kolmogorov-Smirnov test on each value, 136 µs against ADWIN's 0.1 µs; at 1 in 50 it costs 2.7 µs a value,
 and its window of 100 reaches over 5,000.
 """
+
+
+_GROWING = "ADWIN"
+_WORTH_A_COPY = 64
+"""Values from which on feeding a batch at once pays for copying the detector first (ADWIN: about 6 µs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,16 @@ class _Fed(Protocol):
     def update(self, x: float, /) -> None: ...
 
 
+class _Windowed(_Fed, Protocol):
+    """A detector over a window that grows by each value until a detection shrinks it, as ADWIN's does.
+
+    (Its ``n_detections`` would not tell: it starts again from 0 with the value after a detection.)
+    """
+
+    @property
+    def width(self) -> float: ...
+
+
 class RunningDetector:
     """One detector on one column, with its number of alarms so far."""
 
@@ -131,8 +147,22 @@ class RunningDetector:
         self._figures = _figure_names(detector)
 
     def feed(self, values: Sequence[float]) -> list[int]:
-        """Update with each value and return the positions that set off an alarm."""
-        detector = cast("_Fed", self.detector)
+        """Update with each value and return the positions that set off an alarm.
+
+        A detector over a growing window is fed the whole batch at once; only if the window did not grow by all of it
+        is the batch fed again, to a copy from before, to find the positions.
+        """
+        detector = cast("_Windowed", self.detector)
+        if len(values) < _WORTH_A_COPY or type(self.detector).__name__ != _GROWING:
+            return self._feed_each(self.detector, values)
+        before = deepcopy(detector)
+        deque(map(detector.update, values), maxlen=0)
+        shrunk = detector.width != before.width + len(values)
+        return self._feed_each(cast("Detector", before), values) if shrunk else []
+
+    @staticmethod
+    def _feed_each(fed: Detector, values: Sequence[float]) -> list[int]:
+        detector = cast("_Fed", fed)
         update = detector.update
         hits: list[int] = []
         for position, value in enumerate(values):

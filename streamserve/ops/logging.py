@@ -109,6 +109,12 @@ class Log(Protocol):
         """Log ``event`` with ``fields``."""
 
 
+def log_of(**fields: object) -> Log:
+    """Return this process's logger; ``fields`` go with every line that this thread logs from now on."""
+    structlog.contextvars.bind_contextvars(**fields)
+    return structlog.get_logger("streamserve")
+
+
 @dataclass(slots=True)
 class _Repeated:
     """One kind of message: its latest fields, and how much has come since it was told."""

@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Protocol, cast
 
 import pytest
@@ -14,15 +15,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from streamserve.broker.server import LocalBroker
+from tests.integration.driving import Driver, MakeTopics
 
 BROKERS_VARIABLE = "STREAMSERVE_TEST_BROKERS"
 """Names a broker to test against instead of starting one."""
-
-
-class MakeTopics(Protocol):
-    """Creates topics, and returns when the broker has them."""
-
-    def __call__(self, *names: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None: ...
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +48,42 @@ def topic_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def make_topics(brokers: str) -> MakeTopics:
     return topic_maker(brokers)
+
+
+class Drive(Protocol):
+    """Makes an app of one of the test topologies with topics of its own; its workers end with the test."""
+
+    def __call__(
+        self,
+        topology: str,
+        *,
+        partitions: int = 2,
+        output_config: Mapping[str, str] | None = None,
+        brokers: str | None = None,
+    ) -> Driver: ...
+
+
+@pytest.fixture
+def drive(brokers: str, topic_name: str, tmp_path: Path) -> Generator[Drive]:
+    drivers: list[Driver] = []
+    given = brokers
+
+    def make(
+        topology: str,
+        *,
+        partitions: int = 2,
+        output_config: Mapping[str, str] | None = None,
+        brokers: str | None = None,
+    ) -> Driver:
+        address = brokers or given
+        driver = Driver(address, topic_name, topology, tmp_path, partitions)
+        driver.create(topic_maker(address), output_config)
+        drivers.append(driver)
+        return driver
+
+    yield make
+    for driver in drivers:
+        driver.close()
 
 
 def topic_maker(brokers: str) -> MakeTopics:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, cast
 
-from streamserve.dataflow.batch import RecordBatch, StepOutput
+from streamserve.dataflow.batch import RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driver import AgentDriver, Outcomes, agent_error
 from streamserve.dataflow.plan import AgentNode
 from streamserve.dataflow.steps.features import FeatureJoin
@@ -29,10 +29,16 @@ class Side:
         for target in (*self._joins, *self._scorers):
             target.look_at(batch, rows)
 
+    def forget_look(self) -> None:
+        """Tell joins and models that the rows of ``look_at`` come again."""
+        for target in (*self._joins, *self._scorers):
+            target.forget_look()
+
     def collect(self, batch: RecordBatch, output: StepOutput) -> StepOutput:
-        """Add to ``output`` what joins and models have to say about ``batch``."""
+        """Add to ``output`` what joins and models have to say about ``batch``; nothing is logged of failed events."""
+        failed = {coordinates_of(failure.record) for failure in output.failures}
         for join in self._joins:
-            output.messages.extend((emission, None) for emission in join.drain(batch))
+            output.messages.extend(logged for logged in join.drain(batch) if logged[1] not in failed)
         if self._monitors is not None:
             for scorer in self._scorers:
                 output.messages.extend((emission, None) for emission in self._monitors.observe(batch, scorer))
@@ -91,6 +97,7 @@ class BatchAgentStep:
         except (EngineRestart, OutageError, ConfigurationError):
             raise
         except Exception as raised:
+            self._side.forget_look()
             if len(rows) == 1:
                 outcomes.fail(rows[0], agent_error(self._node.name, raised))
                 return
@@ -100,13 +107,15 @@ class BatchAgentStep:
             return
         self._settle(rows, results, outcomes)
 
-    def _settle(self, rows: Sequence[int], results: Sequence[Any], outcomes: Outcomes) -> None:
-        if len(results) != len(rows):
+    def _settle(self, rows: Sequence[int], results: object, outcomes: Outcomes) -> None:
+        answers = cast("Sequence[Any]", results) if isinstance(results, Sequence) else ()
+        if len(answers) != len(rows):
+            given = f"{len(answers)} results" if isinstance(results, Sequence) else f"a {type(results).__name__}"
             raise ConfigurationError(
-                f"batch agent {self._node.name!r} returned {len(results)} results for {len(rows)} events:"
+                f"batch agent {self._node.name!r} returned {given} for {len(rows)} events:"
                 " return one for each, None to filter, or Reject(reason)"
             )
-        for row, result in zip(rows, results, strict=True):
+        for row, result in zip(rows, answers, strict=True):
             if isinstance(result, RecordError):
                 outcomes.fail(row, result)
             elif result is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
 from typing import Any
@@ -13,10 +13,10 @@ import msgspec
 from streamserve.dataflow.batch import RecordBatch, coordinates_of
 from streamserve.dataflow.effects import Answers
 from streamserve.dataflow.plan import FeaturesNode
-from streamserve.dataflow.steps.pushes import fields_of
+from streamserve.dataflow.steps.pushes import push_all
 from streamserve.errors import ConfigurationError, FeatureRowError
 from streamserve.features.base import BatchRow, FeatureBatch, FeatureReader, FeatureRow
-from streamserve.records import Emission, to_datetime
+from streamserve.records import Coordinates, Emission, to_datetime
 
 
 class FeatureJoin:
@@ -37,7 +37,13 @@ class FeatureJoin:
         }
         self._rows_used: list[tuple[int, FeatureBatch, int]] = []
         self._asking: tuple[RecordBatch, Sequence[int]] | None = None
+        self._used_before = 0
         self.pusher = Pusher(reader)
+
+    @property
+    def feature_names(self) -> Collection[str]:
+        """Return the names of the service's features."""
+        return self._reader.features.keys()
 
     def read(
         self, events: Sequence[Any], times_ms: Sequence[int] | None, rows: Sequence[int]
@@ -57,7 +63,11 @@ class FeatureJoin:
         return found, errors
 
     def _read(self, events: Sequence[Any], times_ms: Sequence[int] | None) -> FeatureBatch:
-        keys = {name: list(map(getter, events)) for name, getter in self._getters.items()}
+        try:
+            keys = {name: list(map(getter, events)) for name, getter in self._getters.items()}
+        except AttributeError as error:
+            text = f"features {self.node.service!r} need field {error.name!r}, which the event asked for does not have"
+            raise FeatureRowError(text) from None
         return self._reader.read(keys, times_ms)
 
     def _faulty(
@@ -104,12 +114,30 @@ class FeatureJoin:
         times = [batch.times_ms[row] for row in rows] if batch is not None and batch.times_ms is not None else None
         found, errors = self.read(payloads, times, rows)
         answers: list[Any] = list(map(BatchRow, repeat(found, len(payloads)), range(len(payloads))))
-        row_type = self.node.row_type
-        return Answers(answers if row_type is None else [row_type(**row) for row in answers], errors)
+        if self.node.row_type is not None:
+            self._build(self.node.row_type, answers, errors)
+        return Answers(answers, errors)
+
+    def _build(self, row_type: type, rows: list[Any], errors: dict[int, FeatureRowError]) -> None:
+        """Put instances of the user's type in the place of ``rows``; a row that it refuses is an error."""
+        for position, row in enumerate(rows):
+            if position in errors:
+                continue
+            try:
+                rows[position] = row_type(**row)
+            except Exception as raised:
+                # what the type says about the row may hold its values
+                text = f"features {self.node.service!r}: {row_type.__name__} refuses the row: {type(raised).__name__}"
+                errors[position] = FeatureRowError(text)
 
     def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:
         """Note for which rows a batch agent is about to ask."""
         self._asking = (batch, rows)
+        self._used_before = len(self._rows_used)
+
+    def forget_look(self) -> None:
+        """Forget what a batch agent asked for since ``look_at``: it raised, and is given the rows again."""
+        del self._rows_used[self._used_before :]
 
     def many(self, events: Sequence[Any]) -> Sequence[Any]:
         """Answer a batch agent: a row for each event, which must be among those that it was given.
@@ -133,14 +161,14 @@ class FeatureJoin:
             raise error
         return values
 
-    def drain(self, batch: RecordBatch) -> list[Emission]:
-        """Return the log records of the rows used since the last call, in the input's order."""
+    def drain(self, batch: RecordBatch) -> list[tuple[Emission, Coordinates]]:
+        """Return log records, each with its input, of the rows used since the last call, in the input's order."""
         used, self._rows_used = self._rows_used, []
         if not used:
             return []
         used.sort(key=lambda item: item[0])
         return [
-            self._log_record(batch, row, found.row(index))
+            (self._log_record(batch, row, found.row(index)), coordinates_of(batch.records[row]))
             for row, found, index in used
             if _sampled(batch, row, self.node.log_rate)
         ]
@@ -172,9 +200,11 @@ class Pusher:
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:  # noqa: ARG002 - the port of targets
         """Push each payload, a push source and a row, in order."""
-        for source, value in payloads:
-            self._reader.push(source, [fields_of(value)])
-        return Answers([None] * len(payloads), {})
+        errors: dict[int, FeatureRowError] = {}
+        for position, (source, value) in enumerate(payloads):
+            for error in push_all(self._reader, source, [value]).values():
+                errors[position] = error
+        return Answers([None] * len(payloads), errors)
 
 
 def _sampled(batch: RecordBatch, row: int, rate: float) -> bool:

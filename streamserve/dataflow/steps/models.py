@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.effects import Answers
 from streamserve.dataflow.plan import ModelNode
-from streamserve.errors import ConfigurationError
-from streamserve.features.base import BatchRow
+from streamserve.errors import ConfigurationError, ModelRowError
+from streamserve.features.base import BatchRow, FeatureRow
 from streamserve.inference.outputs import typed_outputs
 from streamserve.inference.runner import Runner, Scores
 from streamserve.observer import Observer
@@ -42,6 +42,7 @@ class ModelScorer:
         self._observed = observed
         self._observations: list[Observation] = []
         self._asking: Sequence[int] = ()
+        self._observed_before = 0
 
     def score(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Scores:
         """Score ``len(rows)`` rows given as columns; ``rows`` are their places in the step's batch."""
@@ -62,12 +63,48 @@ class ModelScorer:
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:  # noqa: ARG002 - the port of targets
         """Answer agents' predictions in one run of the model."""
-        scores = self.score(self._columns(payloads), rows)
+        try:
+            columns = self._columns(payloads)
+        except (AttributeError, IndexError, KeyError, ModelRowError):
+            return self._resolve_unlike(payloads, rows)
+        scores = self.score(columns, rows)
         return Answers(self.predictions(scores), scores.errors)
+
+    def _resolve_unlike(self, payloads: Sequence[Arguments], rows: Sequence[int]) -> Answers:
+        """Answer predictions that were asked for in different ways; a row that lacks an input is refused."""
+        inputs: dict[int, dict[str, Any]] = {}
+        errors: dict[int, ModelRowError] = {}
+        for position, payload in enumerate(payloads):
+            try:
+                inputs[position] = self._inputs(payload)
+            except ModelRowError as error:
+                errors[position] = error
+        answers: list[Any] = [None] * len(payloads)
+        if inputs:
+            columns = {name: [row[name] for row in inputs.values()] for name in self.runner.inputs}
+            scores = self.score(columns, [rows[position] for position in inputs])
+            for index, (position, answer) in enumerate(zip(inputs, self.predictions(scores), strict=True)):
+                answers[position] = answer
+                if index in scores.errors:
+                    errors[position] = scores.errors[index]
+        return Answers(answers, errors)
+
+    def _inputs(self, payload: Arguments) -> dict[str, Any]:
+        """Return the inputs of one row."""
+        rows, values = payload
+        return {
+            name: values[name] if name in values else _value(rows[self._position(name, rows)], name)
+            for name in self.runner.inputs
+        }
 
     def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:  # noqa: ARG002 - as joins have it
         """Note for which rows a batch agent is about to ask."""
         self._asking = rows
+        self._observed_before = len(self._observations)
+
+    def forget_look(self) -> None:
+        """Forget what a batch agent asked for since ``look_at``: it raised, and is given the rows again."""
+        del self._observations[self._observed_before :]
 
     def many(self, rows: Sequence[Sequence[object]], values: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
         """Answer a batch agent: a prediction for each place in the sequences given.
@@ -109,14 +146,21 @@ class ModelScorer:
             return found[0]
         names = ", ".join(type(row).__name__ for row in rows) or "nothing"
         what = "is in none" if not found else "is in several"
-        raise ConfigurationError(
+        text = (
             f"model {self.node.name!r}: input {name!r} {what} of what predict() was given ({names})."
             f" Pass a row that has it, or {name}=... by keyword."
         )
+        if not found and any(isinstance(row, Mapping) and not isinstance(row, FeatureRow) for row in rows):
+            raise ModelRowError(text)  # an object of free form lacks it, which another event's may have
+        raise ConfigurationError(text)
 
 
 def _has(row: object, name: str) -> bool:
     return name in row if isinstance(row, Mapping) else hasattr(row, name)
+
+
+def _value(row: object, name: str) -> Any:
+    return cast("Mapping[str, Any]", row)[name] if isinstance(row, Mapping) else getattr(row, name)
 
 
 def _reader(rows: Sequence[Any]) -> Callable[[str], Sequence[Any]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any, cast
-
-import numpy as np
 
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.groups import Group, GroupKey, GroupState
@@ -73,18 +71,12 @@ class Monitors:
         """Give each partition's monitor its rows in the input's order, refused rows left out."""
         names = [*plan.columns, *(name for name in plan.slices if name not in plan.columns)]
         rows, columns = _joined(observations, names)
-        partitions = batch.partitions or [record.partition() or 0 for record in batch.records]
-        by_partition: dict[int, list[int]] = {}
-        if len(set(partitions)) == 1:
-            by_partition[partitions[0]] = list(range(len(rows)))
-        else:
-            for index, row in enumerate(rows):
-                by_partition.setdefault(partitions[row], []).append(index)
-        for partition, indexes in by_partition.items():
-            whole = len(indexes) == len(rows)
-            taken = columns if whole else {name: _take(column, indexes) for name, column in columns.items()}
-            monitor = self._of(batch.part, partition, plan.model)
-            monitor.update(taken, [times_ms[rows[index]] for index in indexes], version)
+        whole = len(rows) == len(batch)
+        seen = batch if whole else batch.take(rows)
+        times = times_ms if whole else [times_ms[row] for row in rows]
+        for partition, start, stop in seen.runs():
+            taken = {name: column[start:stop] for name, column in columns.items()}
+            self._of(batch.part, partition, plan.model).update(taken, times[start:stop], version)
 
     def _of(self, part: str, partition: int, model: str) -> GroupMonitor:
         return cast("GroupMonitor", self._groups()[part, partition].states[model])
@@ -152,17 +144,22 @@ def _joined(
     if len(observations) == 1 and not observations[0].scores.errors and _ascending(observations[0].rows):
         rows, columns, scores = observations[0]
         return rows, {name: _named(columns, scores, name) for name in names}
-    picked = [
-        (row, number, index)
-        for number, observation in enumerate(observations)
-        for index, row in enumerate(observation.rows)
-        if index not in observation.scores.errors
-    ]
-    picked.sort()
-    sources = {name: [_named(seen.columns, seen.scores, name) for seen in observations] for name in names}
-    return [row for row, _, _ in picked], {
-        name: [column[number][index] for _, number, index in picked] for name, column in sources.items()
-    }
+    flat = list(chain.from_iterable(seen.rows for seen in observations))
+    refused = set(_refused(observations))
+    order = [index for index in sorted(range(len(flat)), key=flat.__getitem__) if index not in refused]
+    ordered: dict[str, Sequence[Any]] = {}
+    for name in names:
+        values = list(chain.from_iterable(_named(seen.columns, seen.scores, name) for seen in observations))
+        ordered[name] = list(map(values.__getitem__, order))
+    return list(map(flat.__getitem__, order)), ordered
+
+
+def _refused(observations: Sequence[Observation]) -> Iterator[int]:
+    """Yield the places, counted through all observations, of the rows that the model refused."""
+    start = 0
+    for rows, _, scores in observations:
+        yield from (start + index for index in scores.errors)
+        start += len(rows)
 
 
 def _ascending(rows: Sequence[int]) -> bool:
@@ -172,8 +169,3 @@ def _ascending(rows: Sequence[int]) -> bool:
 def _named(columns: Mapping[str, Sequence[Any]], scores: Scores, name: str) -> Sequence[Any]:
     """Return output ``name``, or input ``name`` where the model has no such output."""
     return scores.columns[name] if name in scores.columns else columns[name]
-
-
-def _take(column: Sequence[Any], indexes: Sequence[int]) -> Sequence[Any]:
-    array: Any = column
-    return array[indexes] if isinstance(column, np.ndarray) else [column[index] for index in indexes]

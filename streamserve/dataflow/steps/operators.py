@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import bytewax.operators as op  # pyright: ignore[reportMissingTypeStubs] - a module of bytewax itself
 from bytewax.dataflow import Dataflow, Operator
 from bytewax.dataflow import Stream as BytewaxStream
 
-from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput
+from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.driver import agent_error
 from streamserve.dataflow.plan import AgentNode
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import TopicWriter
-from streamserve.errors import ConfigurationError, EncodeError, PlanError
-from streamserve.records import Emission
+from streamserve.errors import EncodeError, PlanError, TransactionAborted
+from streamserve.kafka.transaction import Quarantine
+from streamserve.records import Coordinates, Emission, Origin
 
 REFUSED = {
     "stateful_batch": "keeps state outside the transaction: use a table",
@@ -42,50 +44,87 @@ def check_operators(flow: Dataflow, before: int, agent: str) -> None:
 
 
 class RecordsStep:
-    """Gives the records of a batch to user operators, those known to be at fault left out."""
+    """Gives the records of a batch to user operators, those known to be at fault left out.
+
+    The records and the failures of a batch are asked for on two branches, in any order.
+    """
 
     def __init__(self, node: AgentNode, record_of: Callable[[RecordBatch, int], Any], policy: FailurePolicy) -> None:
         self._node = node
         self._sources = frozenset(node.sources)
         self._record_of = record_of
         self._policy = policy
+        self._sorted: tuple[RecordBatch | None, list[Any], list[Failure]] = (None, [], [])
 
-    def records(self, batch: RecordBatch) -> list[Any]:
-        """Return the batch's records for the agent."""
-        selected = batch.select(self._sources)
-        failed = self._failed(selected)
-        places = {failure.record.offset() for failure in failed}
-        return [
-            self._record_of(selected, row)
-            for row in range(len(selected))
-            if not failed or selected.records[row].offset() not in places
-        ]
+    def records(self, batch: RecordBatch | None) -> list[Any]:
+        """Return the batch's records for the agent; none after a failure, which hands on no batch."""
+        return self._sort(batch)[0] if batch is not None else []
 
     def failures(self, batch: RecordBatch) -> StepOutput:
         """Return the dead letters of the records left out."""
-        return self._policy.settle(StepOutput(self._node.name, failures=self._failed(batch.select(self._sources))))
+        return self._policy.settle(StepOutput(self._node.name, failures=self._sort(batch)[1]))
 
-    def _failed(self, batch: RecordBatch) -> list[Failure]:
-        return list(self._policy.refused(self._node.name, batch).values())
+    def _sort(self, batch: RecordBatch) -> tuple[list[Any], list[Failure]]:
+        if self._sorted[0] is not batch:
+            selected = batch.select(self._sources)
+            refused = self._policy.refused(self._node.name, selected)
+            if refused:
+                self._policy.quarantine.one_by_one = False  # it was for the sake of these
+            self._sorted = (batch, *self._read(selected, refused))
+        return self._sorted[1], self._sorted[2]
+
+    def _read(self, batch: RecordBatch, refused: Mapping[Coordinates, Failure]) -> tuple[list[Any], list[Failure]]:
+        """Return the records, and the failures of those that are refused or cannot be read."""
+        records: list[Any] = []
+        failures = list(refused.values())
+        for row, raw in enumerate(batch.records):
+            if refused and coordinates_of(raw) in refused:
+                continue
+            try:
+                records.append(self._record_of(batch, row))
+            except Exception as raised:
+                failures.append(Failure(raw, agent_error(self._node.name, raised)))
+        return records, failures
 
 
 class EncodeStep:
-    """Encodes what user operators give out."""
+    """Encodes what user operators give out.
 
-    def __init__(self, node: AgentNode, writer: TopicWriter) -> None:
+    Which record an output came from is known only while records are taken one at a time: an output that does not
+    encode, or that the broker refuses, makes the next incarnation do so. ``current`` is the batch in the dataflow.
+    """
+
+    def __init__(
+        self,
+        node: AgentNode,
+        writer: TopicWriter,
+        quarantine: Quarantine,
+        current: Callable[[], RecordBatch | None],
+    ) -> None:
         self._node = node
         self._writer = writer
+        self._quarantine = quarantine
+        self._current = current
+        quarantine.one_by_one |= quarantine.careful
 
     def __call__(self, value: Any) -> StepOutput:
         """Return one message.
 
         Raises:
-            ConfigurationError: the value does not fit the topic; which record it came from is not known here.
+            TransactionAborted: the value does not fit the topic; its record becomes a dead letter when it comes again.
         """
         payloads, keys = self._writer.encode([value])
+        at = self._only_record()
         if isinstance(payloads[0], EncodeError):
-            raise ConfigurationError(f"dataflow {self._node.name!r}: {payloads[0]}")
-        return StepOutput(self._node.name, messages=[(Emission(self._writer.topic, payloads[0], keys[0]), None)])
+            self._quarantine.one_by_one = at is None
+            if at is not None:
+                self._quarantine.refused[Origin(self._node.name, at)] = payloads[0]
+            raise TransactionAborted(f"dataflow {self._node.name!r}: {payloads[0]}")
+        return StepOutput(self._node.name, messages=[(Emission(self._writer.topic, payloads[0], keys[0]), at)])
+
+    def _only_record(self) -> Coordinates | None:
+        batch = self._current()
+        return coordinates_of(batch.records[0]) if batch is not None and len(batch) == 1 else None
 
 
 def build(

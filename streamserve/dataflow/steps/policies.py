@@ -26,6 +26,11 @@ class FailurePolicy:
         self._quarantine = quarantine
         self._observer = observer
 
+    @property
+    def quarantine(self) -> Quarantine:
+        """Return what is known of records that failed in earlier incarnations."""
+        return self._quarantine
+
     def settle(self, output: StepOutput, batch: RecordBatch | None = None) -> StepOutput:
         """Turn the failures of ``output``, which ``batch`` came to, into messages."""
         if self._quarantine.refused and batch is not None:
@@ -62,7 +67,9 @@ class FailurePolicy:
             tell = self._observer.dead_lettered if policy == "dead-letter" else self._observer.skipped
             tell(output.step, reason, count)
         if policy == "dead-letter":
-            output.messages += [(self._letter(output.step, failure), None) for failure in output.failures]
+            output.messages += [
+                (self._letter(output.step, failure), coordinates_of(failure.record)) for failure in output.failures
+            ]
         output.failures = []
 
     def _letter(self, step: str, failure: Failure) -> Emission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
 from typing import Any
@@ -15,7 +15,7 @@ from streamserve.dataflow.steps.agents import Side
 from streamserve.dataflow.steps.features import FeatureJoin
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter, origins_of
-from streamserve.errors import EncodeError, RecordError
+from streamserve.errors import ConfigurationError, EncodeError, EngineRestart, OutageError, RecordError
 from streamserve.inference.runner import Scores
 from streamserve.records import Prediction, to_datetime
 
@@ -30,6 +30,11 @@ class Scorer:
         self._sources = frozenset(node.sources)
         self._join = join
         self.model = model
+
+    @property
+    def features(self) -> Collection[str]:
+        """Return the names of the features that are joined."""
+        return self._join.feature_names if self._join is not None else ()
 
     def __call__(self, batch: RecordBatch) -> tuple[RecordBatch, Scores, dict[int, RecordError]]:
         """Return the rows that the agent reads, their scores, and the rows at fault."""
@@ -164,6 +169,8 @@ class BuiltScoreStep:
                 continue
             try:
                 result = self._build(selected.values[row], prediction)
+            except (EngineRestart, OutageError, ConfigurationError):
+                raise
             except Exception as raised:
                 outcomes.fail(row, agent_error(self._node.name, raised))
                 continue

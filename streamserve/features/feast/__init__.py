@@ -5,6 +5,9 @@ Feast takes seconds to import. The other modules of the package import it, this 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streamserve.clock import Clock
@@ -13,6 +16,17 @@ from streamserve.features.service import JoinOptions, ServiceDescription
 from streamserve.observer import Observer
 
 __all__ = ["FeastReader", "describe"]
+
+_PROMETHEUS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@contextmanager
+def _environment_kept() -> Generator[None]:
+    """Undo what importing Feast does to the environment: it points the process's Prometheus client to a folder."""
+    before = os.environ.get(_PROMETHEUS)
+    yield
+    if before is None:
+        os.environ.pop(_PROMETHEUS, None)
 
 
 def describe(feature_repo: str | Path, service: str, *, full_feature_names: bool = False) -> ServiceDescription:
@@ -24,7 +38,8 @@ def describe(feature_repo: str | Path, service: str, *, full_feature_names: bool
         PlanError: there is no such repository or service, a view of it is missing or cannot be joined.
         OutageError: a remote registry does not answer.
     """
-    from streamserve.features.feast.repository import resolve
+    with _environment_kept():
+        from streamserve.features.feast.repository import resolve
 
     return resolve(feature_repo, service, full_feature_names=full_feature_names).description
 
@@ -61,7 +76,8 @@ class FeastReader(PreparedReader):
         observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from streamserve.features.feast.connection import FeastService
+        with _environment_kept():
+            from streamserve.features.feast.connection import FeastService
 
         chosen = options or JoinOptions()
         online = FeastService(feature_repo, service, full_feature_names=chosen.full_feature_names)

@@ -9,34 +9,29 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from streamserve.cli.broker import app
-
-
-@pytest.mark.parametrize("command", ["start", "stop", "status"])
-def test_help_shows_an_example(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"])
-    assert result.exit_code == 0
-    assert f"Example: streamserve broker {command}" in result.stdout
+from streamserve.cli import main
 
 
 @pytest.mark.parametrize("arguments", [["start", "--port", "many"], ["start", "--port", "70000"], ["restart"]])
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
-    assert CliRunner().invoke(app, arguments).exit_code == 2
+    assert CliRunner().invoke(main, ["broker", *arguments]).exit_code == 2
 
 
 def test_status_of_nothing_is_exit_code_1(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["status", "--data-dir", str(tmp_path), "--json"])
+    result = CliRunner().invoke(main, ["broker", "status", "--data-dir", str(tmp_path), "--json"])
     assert (result.exit_code, json.loads(result.stdout)) == (1, {"state": "not running"})
 
 
 def test_stop_of_nothing_is_fine(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["stop", "--data-dir", str(tmp_path)])
+    result = CliRunner().invoke(main, ["broker", "stop", "--data-dir", str(tmp_path)])
     assert (result.exit_code, result.stdout) == (0, "Kafka not running; start it with: streamserve broker start\n")
 
 
 def test_failure_is_told_on_standard_error_with_exit_code_1(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        result = CliRunner().invoke(app, ["start", "--data-dir", str(tmp_path), "--port", str(port), "--json"])
+        result = CliRunner().invoke(
+            main, ["broker", "start", "--data-dir", str(tmp_path), "--port", str(port), "--json"]
+        )
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"Error: port {port} is taken" in result.stderr

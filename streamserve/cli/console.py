@@ -1,0 +1,42 @@
+"""What commands print: data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["fail", "note", "print_json", "print_table"]
+
+
+def fail(error: object, *, code: int = 1) -> NoReturn:
+    """Tell ``error`` on standard error and end with ``code``."""
+    Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/] {escape(str(error))}", highlight=False)
+    raise typer.Exit(code)
+
+
+def note(text: str) -> None:
+    """Tell ``text`` on standard error, where it disturbs no data."""
+    Console(stderr=True, soft_wrap=True).print(escape(text), highlight=False)
+
+
+def print_json(data: object) -> None:
+    """Print ``data`` as one line of JSON."""
+    typer.echo(json.dumps(data))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """Print rows under columns; numbers stand to the right."""
+    table = Table(*columns, title=title, title_justify="left", header_style="bold")
+    for number, column in enumerate(table.columns):
+        column.overflow = "fold"
+        if rows and isinstance(rows[0][number], int):
+            column.justify = "right"
+    for row in rows:
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    Console().print(table)

@@ -1,0 +1,61 @@
+"""Several workers of an app on this host: child processes under one supervisor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from streamserve.cli.console import note
+from streamserve.cli.worker import instance_base
+from streamserve.dataflow.plan import Plan
+from streamserve.durations import to_milliseconds
+from streamserve.ops.supervisor import ChildEvent, RestartPolicy, Supervisor
+from streamserve.settings import Settings
+
+__all__ = ["child_commands", "run_workers"]
+
+
+def run_workers(
+    name: str, plan: Plan, settings: Settings, workers: int, *, kafka: Sequence[str] = (), json_logs: bool = False
+) -> int:
+    """Run ``workers`` children until all have ended or a signal comes; return the exit code.
+
+    Raises:
+        ConfigurationError: a child cannot be started.
+    """
+    commands = child_commands(name, plan, settings, workers, kafka=kafka, json_logs=json_logs)
+    names = [f"{instance_base(plan, settings)}-{index}" for index in range(workers)]
+    if settings.http_port:
+        for index, instance in enumerate(names):
+            note(f"{instance}: http://{settings.http_host}:{settings.http_port + index}")
+    drain_s = to_milliseconds(settings.shutdown_timeout) / 1000
+    policy = RestartPolicy(drain_s=drain_s)
+    return Supervisor(commands, policy=policy, on_event=lambda event: note(_told(names[event.index], event))).run()
+
+
+def child_commands(
+    name: str, plan: Plan, settings: Settings, workers: int, *, kafka: Sequence[str] = (), json_logs: bool = False
+) -> list[list[str]]:
+    """Return the command of each child: the parent's settings, and an instance name and a port of its own."""
+    shared = ["--brokers", settings.bootstrap_servers, "--commit-interval", _milliseconds(settings)]
+    shared += [argument for setting in kafka for argument in ("--set", setting)]
+    shared += ["--json-logs"] if json_logs else []
+    base = instance_base(plan, settings)
+    return [
+        [
+            *(sys.executable, "-m", "streamserve", "run", name, *shared),
+            *("--instance", f"{base}-{index}"),
+            *("--http-port", str(settings.http_port + index if settings.http_port else 0)),
+        ]
+        for index in range(workers)
+    ]
+
+
+def _milliseconds(settings: Settings) -> str:
+    return f"{to_milliseconds(settings.commit_interval)}ms"
+
+
+def _told(instance: str, event: ChildEvent) -> str:
+    code = "" if event.code is None else f", exit status {event.code}"
+    delay = f", again in {event.delay_s:g} s" if event.delay_s else ""
+    return f"{instance}: {event.what} (process {event.pid}{code}{delay})"

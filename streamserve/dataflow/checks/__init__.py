@@ -1,0 +1,28 @@
+"""Whether an app can work, found out without a broker: nothing is read, scored or written.
+
+The feature repository's registry and the model packages are read, and the operators of ``@app.dataflow`` are built on a
+dataflow that never runs.
+"""
+
+from __future__ import annotations
+
+from streamserve.dataflow.checks import features, models, names, operators, scores, topics
+from streamserve.dataflow.checks.known import look_up
+from streamserve.dataflow.checks.problem import Problem, problem_of
+from streamserve.dataflow.plan import Plan
+from streamserve.settings import Settings
+
+__all__ = ["Problem", "check", "problem_of"]
+
+_CHECKS = (names.problems, topics.problems, features.problems, models.problems, scores.problems, operators.problems)
+
+
+def check(plan: Plan, settings: Settings) -> list[Problem]:
+    """Return everything that is wrong with ``plan``, each thing once; empty when it may run.
+
+    What only running shows is not found: records that do not fit their type, features without values, agents that raise
+    or send to topics of another app, a model whose golden answer is off.
+    """
+    known, unknown = look_up(plan, settings)
+    found = [*unknown, *(problem for find in _CHECKS for problem in find(known))]
+    return list(dict.fromkeys(found))

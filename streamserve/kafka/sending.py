@@ -1,0 +1,74 @@
+"""Writes a few records outside any transaction: test events, put on a topic by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from streamserve.errors import BrokerUnavailable
+from streamserve.kafka.clients import MAX_MESSAGE_BYTES, common_config
+from streamserve.kafka.errors import translate, translated
+from streamserve.records import Coordinates
+from streamserve.settings import Settings
+
+__all__ = ["send_records"]
+
+_DELIVERY_SECONDS = 10
+
+
+def send_records(settings: Settings, topic: str, records: Sequence[tuple[bytes | None, bytes]]) -> list[Coordinates]:
+    """Write ``records``, each a key and a value, to ``topic`` in order; return where each went.
+
+    Keys are partitioned as by the app's own producers and Java's clients. When this raises, some may be written.
+
+    Raises:
+        BrokerUnavailable: no broker answers.
+        ConfigurationError: the topic does not exist, or the broker refuses the client.
+        TransactionAborted: the broker refuses a record for another reason, which the text names.
+    """
+    doing, brokers = f"send to topic {topic!r}", settings.bootstrap_servers
+    places: list[Coordinates | None] = [None] * len(records)
+    refused: list[KafkaError] = []
+
+    def delivered(index: int, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            refused.append(error)
+        else:
+            places[index] = Coordinates(topic, message.partition() or 0, message.offset() or 0)
+
+    with translated(doing, brokers):
+        producer = Producer(_config(settings))
+        for index, (key, value) in enumerate(records):
+            _produce(producer, topic, key, value, partial(delivered, index))
+        producer.flush(2 * _DELIVERY_SECONDS)
+    if refused:
+        raise translate(refused[0], doing=doing, brokers=brokers)
+    written = [place for place in places if place is not None]
+    if len(written) < len(records):
+        raise BrokerUnavailable(f"{doing}: no answer from {brokers} for {len(records) - len(written)} records")
+    return written
+
+
+def _produce(producer: Producer, topic: str, key: bytes | None, value: bytes, delivered: Any) -> None:
+    """Hand one record to the producer, waiting while its queue is full."""
+    while True:
+        try:
+            producer.produce(topic, value, key, on_delivery=delivered)
+            producer.poll(0)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            return
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    return {
+        "partitioner": "murmur2_random",
+        "enable.idempotence": True,
+        "message.timeout.ms": _DELIVERY_SECONDS * 1000,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
+        **common_config(settings),
+    }

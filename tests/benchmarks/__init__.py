@@ -1,0 +1,1 @@
+"""What ``streamserve bench`` measures, and the yardstick that it is measured with."""

@@ -1,0 +1,140 @@
+"""The yardstick: the same job as a bare loop for this one workload, with nothing that an engine needs.
+
+It consumes, decodes, looks features up in a matrix, scores, feeds ADWIN, encodes, produces, and commits a transaction
+every 100 ms with two producers in turn. It has no error handling, restore or rebalancing, and Python's garbage
+collector is off.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+import uuid
+from collections.abc import Iterable
+from itertools import cycle
+from typing import Any
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from tests.benchmarks.meter import Measurement, Meter
+from tests.benchmarks.workload import FEATURES, MODEL, MODELS, VERSION, Scored, Transaction, feature_matrix
+
+_BATCH = 2048
+_COMMIT_S = 0.1
+
+
+def run(brokers: str, source: str, target: str, goal: int) -> Measurement:
+    """Score ``goal`` records of ``source`` into ``target``."""
+    consumer = _consumer(brokers, source)
+    producers = cycle([_producer(brokers) for _ in range(2)])
+    job = _Job()
+    meter = Meter(goal)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    while not meter.reached:
+        producer = next(producers)
+        producer.begin_transaction()
+        positions, records = _fill_transaction(consumer, producer, job, target)
+        offsets = [TopicPartition(source, partition, position) for partition, position in positions.items()]
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
+        producer.commit_transaction()
+        meter.committed(records)
+    consumer.close()
+    return meter.result()
+
+
+def _fill_transaction(consumer: Consumer, producer: Producer, job: _Job, target: str) -> tuple[dict[int, int], int]:
+    """Work through batches for 100 ms; return the next offset of each partition and the number of records."""
+    positions: dict[int, int] = {}
+    records = 0
+    produce = producer.produce
+    began = time.perf_counter()
+    while not records or time.perf_counter() - began < _COMMIT_S:
+        messages = consumer.consume(_BATCH, 0.5)
+        for message, value in zip(messages, job.outputs(messages), strict=True):
+            produce(target, value, message.key())
+        positions |= _next_offsets(messages)
+        records += len(messages)
+    return positions, records
+
+
+class _Job:
+    """From messages to encoded predictions."""
+
+    def __init__(self) -> None:
+        import onnxruntime
+        from river import drift
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        onnx = (MODELS / MODEL / VERSION / "model.onnx").read_bytes()
+        self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self._features = feature_matrix()
+        self._update: Any = drift.ADWIN().update
+        self._decode = msgspec.json.Decoder(Transaction).decode
+        self._encode = msgspec.json.Encoder().encode
+
+    def outputs(self, messages: list[Message]) -> list[bytes]:
+        """Return the value to produce for each message."""
+        if not messages:
+            return []
+        decode, encode, update = self._decode, self._encode, self._update
+        events = [decode(message.value() or b"") for message in messages]
+        scores = self._scores(events)
+        for score in scores:
+            update(score)
+        return [
+            encode(Scored(event.id, event.user, score, score > 0.5, VERSION))
+            for event, score in zip(events, scores, strict=True)
+        ]
+
+    def _scores(self, events: list[Transaction]) -> list[float]:
+        rows = np.empty((len(events), 2 + len(FEATURES)), np.float32)
+        rows[:, 0] = [event.amount for event in events]
+        rows[:, 1] = [event.ts for event in events]
+        rows[:, 2:] = self._features[[event.user for event in events]]
+        return self._session.run(None, {"X": rows})[1][:, 1].tolist()
+
+
+def _next_offsets(messages: Iterable[Message]) -> dict[int, int]:
+    last: Any = {message.partition(): message.offset() for message in messages}
+    return {partition: offset + 1 for partition, offset in last.items()}
+
+
+def _consumer(brokers: str, source: str) -> Consumer:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": brokers,
+            "group.id": f"hand-loop-{uuid.uuid4().hex[:8]}",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "fetch.min.bytes": 1,
+            "queued.min.messages": 50_000,
+            "fetch.queue.backoff.ms": 5,
+        }
+    )
+    consumer.subscribe([source])
+    while not consumer.assignment():
+        consumer.poll(0.2)
+    return consumer
+
+
+def _producer(brokers: str) -> Producer:
+    producer = Producer(
+        {
+            "bootstrap.servers": brokers,
+            "transactional.id": f"hand-loop-{uuid.uuid4().hex[:8]}",
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            "batch.size": 1 << 18,
+            "queue.buffering.max.messages": 1_000_000,
+            "retry.backoff.ms": 1,
+            "retry.backoff.max.ms": 50,
+        }
+    )
+    producer.init_transactions()
+    return producer

@@ -1,0 +1,126 @@
+"""What a run of the suite has found: medians, ratios to the hand loop of the same round, and their spread."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+from rich.table import Table
+
+from tests.benchmarks.latency import Latency
+from tests.benchmarks.meter import Measurement
+
+PROGRAMS = ("hand_loop", "score", "agent", "feast")
+"""What is measured in turn in every round; the names of the figures."""
+
+_TITLES = {
+    "hand_loop": "hand-written loop",
+    "score": "app.score",
+    "agent": "one-event agent",
+    "feast": "app.score with Feast",
+}
+_PACKAGES = ("bytewax", "confluent-kafka", "feast", "numpy", "onnxruntime", "river")
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One measurement of each program, and the latency."""
+
+    programs: Mapping[str, Measurement]
+    latency: Latency
+
+    def ratio(self, program: str) -> float:
+        """Return the throughput of ``program`` as a share of the hand loop's in this round."""
+        return self.programs[program].per_second / self.programs["hand_loop"].per_second
+
+
+def summarize(rounds: Sequence[Round], *, events: int, kafka: str) -> dict[str, Any]:
+    """Return the figures as plain data: medians over rounds, and ``spread`` with lowest and highest.
+
+    Throughput is in records a second, ``*_vs_hand_loop`` a ratio within a round, ``cpu_us`` processor time for each
+    record in microseconds, ``latency_ms`` quantiles in milliseconds.
+    """
+    speeds = {f"{name}_per_second": [_per_second(name, item) for item in rounds] for name in PROGRAMS}
+    ratios = {f"{name}_vs_hand_loop": [item.ratio(name) for item in rounds] for name in PROGRAMS[1:]}
+    delays = {name: [_delay(name, item) for item in rounds] for name in ("p50", "p95", "p99", "max")}
+    return {
+        "events": events,
+        "rounds": len(rounds),
+        **{name: round(median(values)) for name, values in speeds.items()},
+        **{name: round(median(values), 3) for name, values in ratios.items()},
+        "latency_ms": {name: round(median(values), 2) for name, values in delays.items()},
+        "cpu_us": {
+            name: round(median(item.programs[name].cpu_microseconds for item in rounds), 2) for name in PROGRAMS
+        },
+        "spread": {
+            **_spread(speeds, round),
+            **_spread(ratios, lambda value: round(value, 3)),
+            "latency_ms": _spread(delays, lambda value: round(value, 2)),
+        },
+        "machine": machine(kafka),
+    }
+
+
+def machine(kafka: str) -> dict[str, Any]:
+    """Return what the figures depend on; ``kafka`` says which broker it was."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "kafka": kafka,
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def as_table(report: Mapping[str, Any]) -> Table:
+    """Return the report for people."""
+    machine_facts, delays = report["machine"], report["latency_ms"]
+    table = Table(
+        title=f"{report['events']:,} events, {report['rounds']} rounds, {machine_facts['cores']} cores, medians",
+        caption=f"latency at 1,000 events/s: p50 {delays['p50']} ms, p95 {delays['p95']} ms, p99 {delays['p99']} ms",
+    )
+    for heading in ("program", "records/s", "of the hand loop", "lowest to highest", "CPU µs/record"):
+        table.add_column(heading, justify="left" if heading == "program" else "right")
+    for name in PROGRAMS:
+        table.add_row(*_row(report, name))
+    return table
+
+
+def _row(report: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    ratio = report.get(f"{name}_vs_hand_loop")
+    low, high = report["spread"].get(f"{name}_vs_hand_loop", ("", ""))
+    return (
+        _TITLES[name],
+        f"{report[f'{name}_per_second']:,}",
+        "1" if ratio is None else f"{ratio:.2f}",
+        "" if ratio is None else f"{low:.2f} to {high:.2f}",
+        f"{report['cpu_us'][name]:.2f}",
+    )
+
+
+def _per_second(name: str, item: Round) -> float:
+    return item.programs[name].per_second
+
+
+def _delay(name: str, item: Round) -> float:
+    return getattr(item.latency, name)
+
+
+def _spread(figures: Mapping[str, Sequence[float]], shown: Callable[[float], float]) -> dict[str, list[float]]:
+    return {name: [shown(min(values)), shown(max(values))] for name, values in figures.items()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

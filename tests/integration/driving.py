@@ -1,0 +1,209 @@
+"""Drives worker processes against a broker: produce inputs, run, kill and restart workers, and judge what came out."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from confluent_kafka import Producer
+
+from streamserve.inference.registry import Registry
+from streamserve.testing.checks import Report, check_app, committed_offsets, end_offsets, read_topic
+from streamserve.testing.faults import FAULT_VARIABLE
+from tests.integration.apps.topologies import MODEL, Event, inputs_of, output_of
+from tests.integration.worker_main import run_worker
+from tests.unit.inference.onnx_models import float_package
+
+FORKS = multiprocessing.get_context("forkserver")
+"""Forks workers from a server that has imported the engine already: imports take longer than these tests' work."""
+FORKS.set_forkserver_preload(["tests.integration.worker_main", "streamserve.inference.onnx", "river.drift"])
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+FAST = {"STREAMSERVE_SESSION_TIMEOUT": "6s", "STREAMSERVE_TRANSACTION_TIMEOUT": "10s"}
+"""Time-outs short enough for tests; the broker takes no shorter session."""
+
+
+class MakeTopics(Protocol):
+    """Creates topics, and returns when the broker has them."""
+
+    def __call__(self, *names: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None: ...
+
+
+class WaitTooLong(AssertionError):
+    """Something did not come about in time."""
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > give_up:
+            raise WaitTooLong(f"not within {seconds:g} s: {what}")
+        time.sleep(0.05)
+
+
+def events(count: int, *, first: int = 0, **options: object) -> list[Event]:
+    """Return ``count`` events of ten users, one a second of event time."""
+    return [
+        msgspec.convert(
+            {"uid": uid, "user": f"user-{uid % 10}", "at": START + timedelta(seconds=uid), **options}, Event
+        )
+        for uid in range(first, first + count)
+    ]
+
+
+def uid_of(value: bytes) -> int:
+    return int(json.loads(value)["uid"])
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """A worker that runs on its own; ``log`` is its standard output and error."""
+
+    process: ForkServerProcess
+    log: Path
+
+    @property
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    @property
+    def running(self) -> bool:
+        return self.process.is_alive()
+
+    def said(self, text: str) -> bool:
+        return any(text in line for line in self.lines)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def stop(self) -> int:
+        """Ask for a drain; return the exit status."""
+        self.process.terminate()
+        return self.wait()
+
+    def wait(self, seconds: float = 30.0) -> int:
+        """Wait until it ends; return the exit status (negative: the signal)."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            raise WaitTooLong(f"{self.log.name} runs on after {seconds:g} s\n{self.log.read_text()[-3000:]}")
+        return self.process.exitcode
+
+
+@dataclass(slots=True)
+class Driver:
+    """One app under test: its topics, its workers, its inputs."""
+
+    brokers: str
+    app: str
+    topology: str
+    folder: Path
+    partitions: int = 2
+    workers: list[WorkerProcess] = field(default_factory=list[WorkerProcess])
+
+    @property
+    def inputs(self) -> list[str]:
+        names = inputs_of(self.app)
+        return names if self.topology == "merged" else names[:1]
+
+    @property
+    def output(self) -> str:
+        return output_of(self.app)
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.app}-dead-letters"
+
+    def create(self, make_topics: MakeTopics, output_config: Mapping[str, str] | None = None) -> None:
+        """Create the app's topics, and its model where it has one."""
+        forever = {"retention.ms": "-1"}
+        make_topics(*self.inputs, partitions=self.partitions, config=forever)
+        make_topics(self.output, partitions=self.partitions, config={**forever, **(output_config or {})})
+        make_topics(self.dead_letters, config=forever)
+        if self.topology == "monitored":
+            float_package(self.folder)
+            Registry(self.folder).set_alias(MODEL, "champion", "1")
+            make_topics(f"{self.app}-drift")
+            make_topics(f"{self.app}-state-changelog", partitions=self.partitions, config={"cleanup.policy": "compact"})
+
+    def produce(self, items: Iterable[Event | bytes], topic: str | None = None) -> None:
+        """Write events under their users, and bytes as they are, to ``topic`` (default: the first input)."""
+        producer = Producer({"bootstrap.servers": self.brokers, "partitioner": "murmur2_random", "linger.ms": 5})
+        for item in items:
+            value = item if isinstance(item, bytes) else msgspec.json.encode(item)
+            key = item.user.encode() if isinstance(item, Event) else b"user-0"
+            producer.produce(topic or self.inputs[0], value, key)
+        assert producer.flush(30) == 0
+
+    def start(self, instance: str = "w0", fault: str = "", **settings: str) -> WorkerProcess:
+        log = self.folder / f"{instance}-{len(self.workers)}.log"
+        environment = {
+            **FAST,
+            **{f"STREAMSERVE_{name.upper()}": value for name, value in settings.items()},
+            "STREAMSERVE_BOOTSTRAP_SERVERS": self.brokers,
+            "STREAMSERVE_INSTANCE": instance,
+            FAULT_VARIABLE: fault,
+        }
+        process = FORKS.Process(target=run_worker, args=(self.topology, self.app, self.folder, environment, log))
+        process.start()
+        worker = WorkerProcess(process, log)
+        self.workers.append(worker)
+        return worker
+
+    def behind(self) -> int:
+        """Return how many records of the inputs are not committed."""
+        ends = end_offsets(self.brokers, self.inputs)
+        done = committed_offsets(self.brokers, self.app, self.inputs)
+        return sum(end - done.get(place, 0) for place, end in ends.items())
+
+    def committed(self) -> int:
+        return sum(committed_offsets(self.brokers, self.app, self.inputs).values())
+
+    def wait_for_inputs(self, seconds: float = 60.0) -> None:
+        """Wait until everything produced so far is committed."""
+        try:
+            wait_until(lambda: self.behind() == 0, "all inputs committed", seconds)
+        except WaitTooLong as error:
+            raise WaitTooLong(f"{error}\n{self.logs()}") from None
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {worker.log.name}\n{worker.log.read_text()[-3000:]}" for worker in self.workers)
+
+    def check(self) -> Report:
+        """Return the checker's report on everything up to the committed offsets."""
+        return check_app(
+            self.brokers,
+            group=self.app,
+            input_topics=self.inputs,
+            output_topics=[self.output],
+            dead_letter_topic=self.dead_letters,
+            uid_of_input=uid_of,
+            uid_of_output=uid_of,
+            deadline_s=40,
+        )
+
+    def close_windows(self) -> None:
+        """Write one event for each user, so late that all windows before it close."""
+        self.produce(events(10, first=1_000_000))
+
+    def drift_counts(self) -> dict[str, int]:
+        """Return how many values each monitored column had, over all closed windows."""
+        counts: dict[str, int] = {}
+        for record in read_topic(self.brokers, f"{self.app}-drift"):
+            message = json.loads(record.value or b"{}")
+            if message["kind"] == "statistics" and message["slice"] is None:
+                counts[message["column"]] = counts.get(message["column"], 0) + message["count"]
+        return counts
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.running:
+                worker.kill()

@@ -1,0 +1,177 @@
+"""Runs an app in this process against a real broker until its inputs are consumed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Producer
+
+from streamserve import App
+from streamserve.dataflow.runtime import OpenReader
+from streamserve.dataflow.topics import topic_specs
+from streamserve.dataflow.worker import Worker
+from streamserve.kafka.admin import Admin
+from streamserve.observer import Observer
+from streamserve.settings import Settings, load_settings
+from streamserve.testing.checks import ReadRecord, read_topic
+
+PATIENCE_SECONDS = 60.0
+
+
+class Recorder(Observer):
+    """Remembers what tests ask for, and tells when enough is committed."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.records = 0
+        self.skips: Counter[tuple[str, str]] = Counter()
+        self.restarts: list[str] = []
+        self.is_ready = False
+
+    def committed(self, records: int, seconds: float) -> None:
+        with self.changed:
+            self.records += records
+            self.changed.notify_all()
+
+    def skipped(self, step: str, reason: str, records: int) -> None:
+        self.skips[step, reason] += records
+
+    def aborted(self, reason: str, message: str) -> None:
+        self.restarts.append(f"{reason}: {message}")
+
+    def ready(self, ready: bool, why: str) -> None:
+        with self.changed:
+            self.is_ready = ready
+            self.changed.notify_all()
+
+
+class Running:
+    """A worker on a thread of its own. Leaving the block stops it and raises what ended it."""
+
+    def __init__(self, app: App, brokers: str, readers: Mapping[str, OpenReader] | None = None, **more: Any) -> None:
+        self.recorder = Recorder()
+        settings = settings_of(app, brokers, **more)
+        self.worker = Worker(app.plan(), settings, observer=self.recorder, readers=readers)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=app.name)
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except BaseException as error:
+            self._failure = error
+        with self.recorder.changed:
+            self.recorder.changed.notify_all()
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.stop()
+        self._thread.join(PATIENCE_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError("the worker did not stop")
+        if self._failure is not None:
+            raise self._failure
+
+    def until_committed(self, records: int) -> None:
+        """Wait until ``records`` inputs are committed; return at once when the worker ends."""
+        with self.recorder.changed:
+            done = self.recorder.changed.wait_for(
+                lambda: self.recorder.records >= records or not self._thread.is_alive() or self._failure is not None,
+                PATIENCE_SECONDS,
+            )
+        if not done:
+            raise TimeoutError(f"{self.recorder.records} of {records} committed; {self.recorder.restarts[-3:]}")
+
+    def until_ready(self) -> None:
+        """Wait until the worker owns its partitions."""
+        with self.recorder.changed:
+            if not self.recorder.changed.wait_for(lambda: self.recorder.is_ready, PATIENCE_SECONDS):
+                raise TimeoutError("the worker did not become ready")
+
+
+def settings_of(app: App, brokers: str, **more: Any) -> Settings:
+    """Return the settings of a test's only worker."""
+    return load_settings(app.settings, {"bootstrap_servers": brokers, "instance": f"{app.name}-0", **more})
+
+
+def create_topics(app: App, brokers: str, partitions: int = 1) -> None:
+    """Create every topic that the app needs."""
+    admin = Admin(settings_of(app, brokers))
+    admin.create(topic_specs(app.plan(), {}, partitions=partitions), partitions=partitions)
+
+
+def process(
+    app: App, brokers: str, records: int, *, readers: Mapping[str, OpenReader] | None = None, **more: Any
+) -> Recorder:
+    """Run ``app`` until ``records`` inputs are committed; raise what ended it before."""
+    with Running(app, brokers, readers, **more) as running:
+        running.until_committed(records)
+    return running.recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One record to send; ``value`` is written as JSON unless it is bytes or ``None``."""
+
+    value: Any
+    key: bytes | None = None
+    timestamp_ms: int = 0
+    partition: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def send(brokers: str, topic: str, inputs: Iterable[Input | Any], config: Mapping[str, Any] | None = None) -> None:
+    """Write ``inputs`` to ``topic``; what is not an ``Input`` is a value without a key, in partition 0."""
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 5, **(config or {})})
+    for given in inputs:
+        item = given if isinstance(given, Input) else Input(given)
+        value = item.value if item.value is None or isinstance(item.value, bytes) else json.dumps(item.value).encode()
+        headers: Any = list(item.headers)
+        producer.produce(topic, value, item.key, partition=item.partition, timestamp=item.timestamp_ms, headers=headers)
+    if producer.flush(30):
+        raise TimeoutError(f"{topic}: not everything was delivered")
+
+
+def values(brokers: str, topic: str) -> list[Any]:
+    """Return the JSON values of ``topic``, as a ``read_committed`` reader sees them."""
+    return [json.loads(record.value or b"null") for record in read_topic(brokers, topic)]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A dead letter taken apart."""
+
+    record: ReadRecord
+    headers: Mapping[str, str]
+
+    @property
+    def offset(self) -> int:
+        return int(self.headers["source-offset"])
+
+    @property
+    def why(self) -> tuple[str, str, str]:
+        """Return step, reason and error class."""
+        return self.headers["step"], self.headers["reason"], self.headers["error"]
+
+
+def dead_letters(brokers: str, app: App) -> list[DeadLetter]:
+    """Return the dead letters of ``app``, those of one partition in order."""
+    records = read_topic(brokers, f"{app.name}-dead-letters")
+    return [DeadLetter(record, {name: _text(value) for name, value in record.headers}) for record in records]
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def offsets(letters: Sequence[DeadLetter]) -> list[int]:
+    """Return the offsets of the inputs of ``letters``."""
+    return sorted(letter.offset for letter in letters)

@@ -1,0 +1,42 @@
+"""The demo on the first flights of the year, through real workers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+EVENTS = 3000
+
+
+def demo(brokers: str, *options: str) -> dict[str, Any]:
+    """Run the command as a user does, and return the object on its last line."""
+    command = [sys.executable, "-m", "streamserve", "demo", "--json", "--brokers", brokers, "--recreate", *options]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def test_every_flight_has_one_outcome_that_its_logged_features_explain(brokers: str) -> None:
+    found = demo(brokers, "--events", str(EVENTS))
+    assert found["events"] == EVENTS
+    assert found["predictions"] + found["dead_letters"] == EVENTS
+    assert [found[count] for count in ("lost", "duplicated", "disordered", "mismatched")] == [0, 0, 0, 0]
+    assert found["records"] == sum(found["records_by_topic"].values()) > 2 * EVENTS
+    assert found["events_per_second"] > 0
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
+    assert 0.6 < found["auc"]["2013-01"] < 0.9
+
+
+def test_a_killed_worker_leaves_no_trace_in_the_counts(brokers: str) -> None:
+    found = demo(brokers, "--events", str(EVENTS), "--chaos", "1")
+    assert found["kills"] == 1
+    assert found["predictions"] + found["dead_letters"] == EVENTS
+    assert [found[count] for count in ("lost", "duplicated", "disordered", "mismatched")] == [0, 0, 0, 0]

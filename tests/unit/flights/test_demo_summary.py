@@ -1,0 +1,112 @@
+"""What a run comes to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from streamserve.testing.checks import Report
+from topologies.flights.demo.latency import Latency
+from topologies.flights.demo.summary import Summary, held_out_metrics
+from topologies.flights.demo.verify import Verification
+from topologies.flights.demo.watch import Alarm
+
+
+def report(inputs: int, outcomes: int, dead_letters: int) -> Report:
+    return Report(
+        inputs=inputs,
+        committed=inputs,
+        outcomes=outcomes,
+        dead_letters=dead_letters,
+        lost=0,
+        duplicated=0,
+        reordered=0,
+        torn=0,
+        premature=0,
+        phantom=0,
+    )
+
+
+FOUND = Verification(
+    flights=report(3, 3, 1),
+    weather=report(2, 1, 1),
+    mismatched=0,
+    dead_letters={"flights": 1, "weather": 1},
+    records={"flights": 3, "weather": 2, "departures": 0, "arrivals": 1},
+    probabilities={"2013-01-01-UA-1-EWR": 0.25, "2013-02-01-UA-1-EWR": 0.5},
+    labels={"2013-01-01-UA-1-EWR": False},
+    versions=frozenset({"1"}),
+    alarms=[
+        Alarm("alarm", "probability", "ADWIN", 3, "2013-02-01T10:00:00Z"),
+        Alarm("alarm", "probability", "ADWIN", 0, "2013-01-01T10:00:00Z"),
+    ],
+    latest=[],
+)
+SUMMARY = Summary(events=3, kills=2, seconds=1.5, verification=FOUND, latency=Latency(10, 1.0, 2.0, 3.0))
+
+
+def with_flights(changes: Report) -> Summary:
+    return replace(SUMMARY, verification=replace(FOUND, flights=changes))
+
+
+def test_a_good_run_is_good() -> None:
+    assert SUMMARY.good
+    assert (SUMMARY.lost, SUMMARY.duplicated, SUMMARY.disordered) == (0, 0, 0)
+    assert (SUMMARY.predictions, SUMMARY.dead_letters) == (2, 1)
+
+
+def test_a_lost_flight_spoils_a_run() -> None:
+    summary = with_flights(replace(report(3, 2, 1), lost=1))
+    assert summary.lost == 1
+    assert not summary.good
+
+
+def test_a_flight_that_was_never_consumed_is_lost() -> None:
+    summary = with_flights(replace(report(3, 2, 1), committed=2))
+    assert summary.lost == 1
+    assert not summary.good
+
+
+def test_a_repeated_outcome_spoils_a_run() -> None:
+    summary = with_flights(replace(report(3, 4, 1), duplicated=1))
+    assert summary.duplicated == 1
+    assert not summary.good
+
+
+@pytest.mark.parametrize("injury", ["reordered", "torn", "premature", "phantom"])
+def test_other_anomalies_spoil_a_run(injury: str) -> None:
+    summary = with_flights(replace(report(3, 3, 1), **{injury: 1}))
+    assert summary.disordered == 1
+    assert not summary.good
+
+
+def test_a_prediction_that_does_not_follow_from_its_row_spoils_a_run() -> None:
+    assert not replace(SUMMARY, verification=replace(FOUND, mismatched=1)).good
+
+
+def test_json_is_one_line_with_the_promised_fields() -> None:
+    line = SUMMARY.as_json()
+    found = json.loads(line)
+    assert "\n" not in line
+    assert found["events"] == 3
+    assert found["records"] == 6
+    assert found["events_per_second"] == 2.0
+    assert found["latency_ms"] == {"p50": 1.0, "p95": 2.0, "p99": 3.0}
+    assert [alarm["date"] for alarm in found["drift_alarms"]] == ["2013-01-01", "2013-02-01"]
+    assert found["log_loss"] == {"2013-01": 0.2877, "2013-02": None}
+    assert found["auc"] == {"2013-01": None, "2013-02": None}
+    assert found["held_out"] == {"1": held_out_metrics("1")}
+
+
+def test_the_summary_for_reading_names_the_counts_and_the_drift() -> None:
+    console = Console(width=120, file=StringIO())
+    with console.capture() as capture:
+        SUMMARY.print(console)
+    text = capture.get()
+    assert "exactly one outcome after 2 SIGKILLs" in text
+    assert "1 of weather" in text
+    assert "2013-02-01" in text

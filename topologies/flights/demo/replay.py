@@ -1,0 +1,160 @@
+"""Puts the year on Kafka: oldest first, as fast as allowed or at a given speed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from threading import Event, Thread
+
+from confluent_kafka import KafkaError, Producer
+
+from streamserve.errors import OutageError
+from topologies.flights.dataset import Message
+
+__all__ = ["FlightLimit", "Replay", "flight_id_of"]
+
+FlightLimit = Callable[[], int]
+"""How many flights may be out by now: what bounds the replay's lead over the predictions."""
+
+_SERVE_EVERY = 512
+_SAMPLE_EVERY = 64
+_WAIT_S = 0.005
+_LONGEST_WAIT_S = 0.1
+_FLUSH_S = 60.0
+_ID_STARTS = len(b'{"flight_id":"')
+
+
+def flight_id_of(value: bytes) -> str:
+    """Return the id that stands first in the JSON of a flight, without decoding the rest.
+
+    >>> flight_id_of(b'{"flight_id":"2013-01-01-UA-1545-EWR","origin":"EWR"}')
+    '2013-01-01-UA-1545-EWR'
+    """
+    return value[_ID_STARTS : value.index(b'"', _ID_STARTS)].decode()
+
+
+class Replay:
+    """Writes ``messages`` from a thread of its own, records with their event times.
+
+    ``speed`` is how many seconds of event time pass in one second; ``None`` is as fast as ``limit`` lets it.
+    ``sent`` counts messages by topic; ``sent_at`` has the moment (``time.monotonic``) at which each 64th flight was
+    handed to the producer, for whoever wants to know how long its prediction took.
+    """
+
+    def __init__(
+        self, brokers: str, messages: Iterable[Message], *, limit: FlightLimit, speed: float | None = None
+    ) -> None:
+        self.sent: Counter[str] = Counter()
+        self.sent_at: dict[str, float] = {}
+        self._brokers = brokers
+        self._messages = messages
+        self._limit = limit
+        self._speed = speed
+        self._failure: Exception | None = None
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="flights-replay", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End early; what was handed over is still sent."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def done(self) -> bool:
+        """Return whether everything was sent and acknowledged.
+
+        Raises:
+            OutageError: the broker did not take it all.
+        """
+        if self._thread.is_alive():
+            return False
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    def _run(self) -> None:
+        try:
+            sender = _Sender(self._brokers)
+            self._send(sender, self._paced(sender) if self._speed else self._messages)
+            sender.finish()
+        except Exception as error:
+            self._failure = error
+
+    def _send(self, sender: _Sender, messages: Iterable[Message]) -> None:
+        allowed = self._limit()
+        for message in messages:
+            if message.topic == "flights":
+                flights = self.sent["flights"]
+                if flights >= allowed:
+                    allowed = self._allowance(sender)
+                if flights % _SAMPLE_EVERY == 0:
+                    self.sent_at[flight_id_of(message.value)] = time.monotonic()
+            if self._stop.is_set():
+                return
+            sender.send(message)
+            self.sent[message.topic] += 1
+
+    def _allowance(self, sender: _Sender) -> int:
+        """Wait until another flight may go, and return how many may be out."""
+        while self.sent["flights"] >= (allowed := self._limit()) and not self._stop.is_set():
+            sender.wait(_WAIT_S)
+        return allowed
+
+    def _paced(self, sender: _Sender) -> Iterator[Message]:
+        """Hand on each message when its time has come."""
+        began, first_ms = time.monotonic(), None
+        for message in self._messages:
+            first_ms = message.timestamp_ms if first_ms is None else first_ms
+            due = began + (message.timestamp_ms - first_ms) / 1000 / (self._speed or 1)
+            while (left := due - time.monotonic()) > 0 and not self._stop.is_set():
+                sender.wait(min(left, _LONGEST_WAIT_S))
+            yield message
+
+
+class _Sender:
+    """A producer that loses and repeats nothing, partitions as Java's clients do, and waits where its queue is full."""
+
+    def __init__(self, brokers: str) -> None:
+        self._refused = 0
+        self._unserved = 0
+        self._producer = Producer(
+            {
+                "bootstrap.servers": brokers,
+                "client.id": "flights-replay",
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "queue.buffering.max.messages": 200_000,
+                "delivery.report.only.error": True,
+            }
+        )
+
+    def send(self, message: Message) -> None:
+        topic, key, value, timestamp_ms = message
+        while True:
+            try:
+                self._producer.produce(topic, value, key, timestamp=timestamp_ms, on_delivery=self._on_delivery)
+                break
+            except BufferError:
+                self.wait(_WAIT_S)
+        self._unserved += 1
+        if self._unserved == _SERVE_EVERY:
+            self.wait(0)
+
+    def wait(self, seconds: float) -> None:
+        self._unserved = 0
+        self._producer.poll(seconds)
+
+    def finish(self) -> None:
+        left = self._producer.flush(_FLUSH_S) + self._refused
+        if left:
+            raise OutageError(f"the broker did not take {left} messages of the replay: see its log")
+
+    def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
+        self._refused += error is not None

@@ -1,0 +1,184 @@
+"""The demo from its first stage to its last."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from streamserve.broker.server import LocalBroker
+from topologies.flights.dataset import events
+from topologies.flights.demo.chaos import Chaos
+from topologies.flights.demo.latency import Latency, measure_latency
+from topologies.flights.demo.replay import Replay
+from topologies.flights.demo.screen import Screen
+from topologies.flights.demo.summary import Summary
+from topologies.flights.demo.topics import make_topics
+from topologies.flights.demo.verify import Verification, verify
+from topologies.flights.demo.watch import Watch
+from topologies.flights.demo.workers import Workers
+from topologies.flights.feature_repo import prepare_feature_repo
+from topologies.flights.year import Flights, load_flights
+
+__all__ = ["Options", "run_demo"]
+
+_LEAD = 50_000
+_POLL_S = 0.02
+_STALL_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to run: the first ``events`` flights (``None``: the year), by ``workers`` processes, killed ``kills`` times.
+
+    ``brokers`` names a broker that runs already, on which ``recreate`` allows to delete the demo's topics. ``speed`` is
+    event time over wall time; ``None`` goes as fast as it can. ``latency_s`` is how long latency is measured, 0 not.
+    """
+
+    events: int | None = None
+    workers: int = 1
+    kills: int = 0
+    brokers: str | None = None
+    recreate: bool = False
+    speed: float | None = None
+    latency_s: float = 5.0
+
+
+def run_demo(options: Options, screen: Screen) -> Summary:
+    """Replay the flights through real workers, read everything back, and measure.
+
+    Broker, feature repository and logs are in temporary folders, which go at the end.
+
+    Raises:
+        ConfigurationError: the data set or Java is missing, or the broker has the demo's topics already.
+        OutageError: the broker or a worker ended, or nothing came for two minutes.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="streamserve-demo-")))
+        stack.enter_context(_utc())
+        brokers = options.brokers or _local_broker(stack, screen)
+        with screen.stage("Read the flights of 2013"):
+            year = load_flights()
+        count = len(year) if options.events is None else min(options.events, len(year))
+        repo = _prepare(brokers, options, year, count, folder, screen)
+        workers = stack.enter_context(Workers(brokers, repo, count=options.workers, logs=folder))
+        with screen.stage(f"Start {options.workers} worker{'s' * (options.workers > 1)}"):
+            workers.start()
+            workers.wait_until_ready()
+        screen.note(f"Metrics and health: {', '.join(f'{url}/metrics' for url in workers.urls)}")
+        return _Run(brokers, options, year, count, workers, screen).run()
+
+
+class _Run:
+    """The part of the demo during which workers run."""
+
+    def __init__(
+        self, brokers: str, options: Options, year: Flights, count: int, workers: Workers, screen: Screen
+    ) -> None:
+        self._brokers = brokers
+        self._options = options
+        self._count = count
+        self._workers = workers
+        self._screen = screen
+        self._chaos = Chaos(workers, events=count, kills=options.kills)
+        messages = events(None if count == len(year) else count, year=year)
+        self._replay = Replay(brokers, messages, limit=self._limit, speed=options.speed)
+        self._watch = Watch(brokers, self._replay.sent_at)
+
+    def run(self) -> Summary:
+        """Replay, verify, measure."""
+        seconds = self._score()
+        with self._screen.stage("Read everything back"):
+            verification = verify(self._brokers)
+        kills = self._workers.kills
+        return Summary(
+            events=self._count,
+            kills=kills,
+            seconds=seconds,
+            verification=verification,
+            latency=self._measure(verification),
+        )
+
+    def _limit(self) -> int:
+        """Return how many flights may be out: a bounded lead, and no further than the next kill allows."""
+        ahead = self._watch.progress.answered + _LEAD
+        held = self._chaos.limit
+        return ahead if held is None else min(ahead, held)
+
+    def _score(self) -> float:
+        """Return the seconds from the first message sent to the last prediction seen."""
+        began = time.monotonic()
+        self._replay.start()
+        try:
+            with self._screen.watching():
+                while not self._is_over():
+                    self._step()
+                self._draw(last=True)
+        finally:
+            self._replay.stop()
+            self._watch.close()
+        return self._watch.progress.changed_at - began
+
+    def _is_over(self) -> bool:
+        """Return whether all flights are answered; a run that stands still is over too, for the counts to tell."""
+        answered = self._watch.progress.answered >= self._count
+        if self._replay.done and self._chaos.done and answered:
+            return True
+        idle = time.monotonic() - self._watch.progress.changed_at
+        return self._replay.done and idle > _STALL_S
+
+    def _step(self) -> None:
+        progress = self._watch.poll(_POLL_S)
+        if self._chaos.step(progress.answered):
+            self._screen.note(f"SIGKILL at {progress.answered:,} flights answered; the worker is started again")
+        self._workers.check()
+        self._draw()
+
+    def _draw(self, *, last: bool = False) -> None:
+        self._screen.draw(self._replay, self._watch, self._count, self._workers.kills, last=last)
+
+    def _measure(self, verification: Verification) -> Latency | None:
+        if not self._options.latency_s or not verification.latest:
+            return None
+        with self._screen.stage("Measure latency at 1,000 flights a second"):
+            self._workers.wait_until_ready()
+            return measure_latency(self._brokers, verification.latest, seconds=self._options.latency_s)
+
+
+def _local_broker(stack: ExitStack, screen: Screen) -> str:
+    with screen.stage("Start Kafka"):
+        broker = stack.enter_context(LocalBroker())
+    screen.note(f"Kafka {broker.running.kafka} at {broker.address}")
+    return broker.address
+
+
+def _prepare(brokers: str, options: Options, year: Flights, count: int, folder: Path, screen: Screen) -> Path:
+    """Make topics and the feature repository, as far as ``count`` flights need it."""
+    from topologies.flights.app import app
+
+    with screen.stage("Create topics"):
+        make_topics(brokers, app.plan(), recreate=options.recreate)
+    last = datetime.fromtimestamp(int(year.at[count - 1]) * 60, UTC)
+    with screen.stage("Fill the feature store: routes and aircraft"):
+        return prepare_feature_repo(folder / "feature_repo", year=year, until=last)
+
+
+@contextmanager
+def _utc() -> Generator[None]:
+    """Let this process run in UTC for a while: Feast's SQLite store writes times through the local clock."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
