@@ -56,7 +56,7 @@ class Topic(Source[V, K]):
             EncodeError: a header's value is not bytes. A value that does not fit the topic fails the event when it is
                 done.
         """
-        sent = tuple((headers or {}).items())
+        sent: tuple[tuple[str, Any], ...] = tuple((headers or {}).items())
         if not all(isinstance(content, bytes) for _, content in sent):
             raise EncodeError(f"topic {self.name!r}: headers are text to bytes: encode their values")
         await perform(Send(self.name, value, key, to_epoch_ms(timestamp) if timestamp is not None else 0, sent))

@@ -18,6 +18,7 @@
     │   └── BrokerUnavailable
     └── EngineRestart               crash-only recovery: not an end, the worker starts again
         ├── TransactionAborted      nothing of the transaction is visible
+        ├── MemberFenced            the group knows a newer member of this worker's name
         └── OutcomeUnknown          a commit whose end we did not see; settled on restart
 
 Messages give the place (step, topic, partition, offset), what was received and what to do next. They never hold
@@ -125,6 +126,10 @@ class EngineRestart(StreamserveError):
 
 class TransactionAborted(EngineRestart):
     """The transaction did not commit: nothing of it is visible, its input is read again."""
+
+
+class MemberFenced(EngineRestart):
+    """The group knows a newer member under this worker's name: a second worker, or this one's own lost request."""
 
 
 class OutcomeUnknown(EngineRestart):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,9 +40,8 @@ def bench(events: Events = 1_000_000, rounds: Rounds = 3, brokers: Brokers = Non
     options = ["--events", str(events), "--rounds", str(rounds)]
     options += ["--brokers", brokers] if brokers else []
     options += ["--json"] if as_json else []
-    ended = subprocess.run([sys.executable, "-m", "tests.benchmarks", "suite", *options], cwd=_CHECKOUT, check=False)  # noqa: S603 - our own module
-    if ended.returncode:
-        raise typer.Exit(1)
+    os.chdir(_CHECKOUT)
+    os.execv(sys.executable, [sys.executable, "-m", "tests.benchmarks", "suite", *options])  # noqa: S606 - signals and exit code become the suite's
 
 
 def _require_checkout() -> None:

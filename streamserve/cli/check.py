@@ -41,11 +41,11 @@ def check_command(name: AppName, as_json: AsJson = False) -> None:
 
 
 def _problems(name: str) -> list[Problem]:
-    from streamserve.cli.loading import load_app, load_settings_of
+    from streamserve.cli.loading import apps_beside, load_app, load_settings_of
     from streamserve.dataflow.checks import check, problem_of
 
     try:
         app = load_app(name)
-        return check(app.plan(), load_settings_of(app))
+        return check(app.plan(), load_settings_of(app), [other.plan() for other in apps_beside(name)])
     except PlanError as error:
         return [problem_of(error)]

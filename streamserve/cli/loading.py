@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streamserve.app import App
     from streamserve.settings import Settings
 
-__all__ = ["kafka_keys", "load_app", "load_settings_of"]
+__all__ = ["apps_beside", "kafka_keys", "load_app", "load_settings_of"]
 
 _HINT = "MODULE:APP"
 
@@ -39,9 +39,22 @@ def load_app(name: str) -> App:
     found = getattr(_module(module_name), attribute, None)
     if isinstance(found, App):
         return found
-    apps = ", ".join(key for key, value in vars(sys.modules[module_name]).items() if isinstance(value, App)) or "none"
+    apps = ", ".join(_apps_in(module_name)) or "none"
     is_what = f"has no {attribute!r}" if found is None else f"has {attribute!r}, but it is a {type(found).__name__}"
     raise _misnamed(f"module {module_name!r} {is_what}; apps in it: {apps}")
+
+
+def apps_beside(name: str) -> list[App]:
+    """Return the other apps in the module of the app ``name``, which has been loaded."""
+    module_name, _, attribute = name.partition(":")
+    apps = _apps_in(module_name)
+    return [app for app in dict.fromkeys(apps.values()) if app is not apps[attribute]]
+
+
+def _apps_in(module: str) -> dict[str, App]:
+    from streamserve.app import App
+
+    return {name: value for name, value in vars(sys.modules[module]).items() if isinstance(value, App)}
 
 
 def load_settings_of(app: App, *, kafka: Sequence[str] | None = None, **command_line: Any) -> Settings:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamserve.cli.options import DEFAULT_PARTITIONS, AppName, Brokers, KafkaKeys, Partitions
 from streamserve.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from streamserve.dataflow.plan import Plan
+    from streamserve.settings import Settings
 
 Workers = Annotated[
     int, typer.Option(min=1, max=256, help="Worker processes; more than one are supervised and restarted.")
@@ -18,7 +22,7 @@ Instance = Annotated[
     str | None,
     typer.Option(
         help="This worker's name in the consumer group: stable across restarts, unique in the app"
-        " (default: APP-HOST-0; of several workers the last number counts).",
+        " (default: APP-HOST-0; several workers have -0, -1 and so on behind it).",
         show_default=False,
     ),
 ]
@@ -66,32 +70,30 @@ def run(
     from streamserve.cli.console import fail
     from streamserve.cli.loading import load_app, load_settings_of
 
+    given = {"bootstrap_servers": brokers, "instance": instance, "commit_interval": commit_interval}
     try:
         app = load_app(name)
-        settings = load_settings_of(
-            app,
-            kafka=kafka,
-            bootstrap_servers=brokers,
-            instance=instance,
-            commit_interval=commit_interval,
-            http_port=http_port,
-        )
-        plan = app.plan()
+        settings = load_settings_of(app, kafka=kafka, http_port=http_port, **given)
         if create_topics:
             from streamserve.cli.topics import create_missing
 
-            create_missing(plan, settings, partitions)
-        if workers == 1:
-            from streamserve.cli.worker import run_worker
-
-            run_worker(plan, settings, json_logs=json_logs)
-            return
-        from streamserve.cli.workers import run_workers
-
-        code = run_workers(name, plan, settings, workers, kafka=kafka or (), json_logs=json_logs)
+            create_missing(app.plan(), settings, partitions)
+        code = _work(name, app.plan(), settings, workers, kafka or [], json_logs=json_logs)
     except ConfigurationError as error:
         fail(error, code=2)
     raise typer.Exit(code)
+
+
+def _work(name: str, plan: Plan, settings: Settings, workers: int, kafka: list[str], *, json_logs: bool) -> int:
+    """Run one worker here, or several under a supervisor; return the exit code."""
+    if workers > 1:
+        from streamserve.cli.workers import run_workers
+
+        return run_workers(name, plan, settings, workers, kafka=kafka, json_logs=json_logs)
+    from streamserve.cli.worker import run_worker
+
+    run_worker(plan, settings, json_logs=json_logs)
+    return 0
 
 
 def _live_in_utc() -> None:

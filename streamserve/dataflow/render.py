@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from streamserve.dataflow.plan import AgentNode, Part, Plan, TopicNode
+from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, MonitorNode, Part, Plan, TopicNode
 
 __all__ = ["as_json", "as_mermaid", "as_text"]
 
@@ -18,42 +18,13 @@ def as_json(plan: Plan) -> dict[str, Any]:
     return {
         "app": plan.app,
         "topics": [_topic(node) for node in plan.topics.values()],
-        "features": [
-            {
-                "service": node.service,
-                "event": node.event.__name__,
-                "row": _name(node.row_type),
-                "entity_row": dict(node.entity_row),
-                "log_rate": node.log_rate,
-                "pushes": [{"topic": push.topic, "push_source": push.push_source} for push in node.pushes],
-            }
-            for node in plan.features.values()
-        ],
-        "models": [
-            {
-                "name": node.name,
-                "inputs": [item if isinstance(item, str) else item.__name__ for item in node.inputs],
-                "output": node.output.__name__,
-                "version": node.version,
-                "alias": None if node.version is not None else node.alias,
-            }
-            for node in plan.models.values()
-        ],
+        "features": [_features(node) for node in plan.features.values()],
+        "models": [_model(node) for node in plan.models.values()],
         "agents": [_agent(node) for node in plan.agents],
         "timers": [
             {"name": node.name, "every_ms": node.every_ms, "to": node.to, "per": node.per} for node in plan.timers
         ],
-        "monitors": [
-            {
-                "model": node.model,
-                "detectors": [type(detector).__name__ for detector in node.detectors],
-                "window_ms": node.window_ms,
-                "slices": list(node.slices),
-                "columns": _listed(node.columns),
-                "detector_columns": _listed(node.detector_columns),
-            }
-            for node in plan.monitors
-        ],
+        "monitors": [_monitor(node) for node in plan.monitors],
         "parts": [
             {"name": part.name, "topics": list(part.topics), "agents": [agent.name for agent in part.agents]}
             for part in plan.parts
@@ -70,6 +41,38 @@ def _topic(node: TopicNode) -> dict[str, Any]:
         "event_time": _name(node.event_time),
         "max_out_of_orderness_ms": node.max_out_of_orderness_ms,
         "on_error": node.on_error,
+    }
+
+
+def _features(node: FeaturesNode) -> dict[str, Any]:
+    return {
+        "service": node.service,
+        "event": node.event.__name__,
+        "row": _name(node.row_type),
+        "entity_row": dict(node.entity_row),
+        "log_rate": node.log_rate,
+        "pushes": [{"topic": push.topic, "push_source": push.push_source} for push in node.pushes],
+    }
+
+
+def _model(node: ModelNode) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "inputs": [_name(item) for item in node.inputs],
+        "output": node.output.__name__,
+        "version": node.version,
+        "alias": None if node.version is not None else node.alias,
+    }
+
+
+def _monitor(node: MonitorNode) -> dict[str, Any]:
+    return {
+        "model": node.model,
+        "detectors": [type(detector).__name__ for detector in node.detectors],
+        "window_ms": node.window_ms,
+        "slices": list(node.slices),
+        "columns": _listed(node.columns),
+        "detector_columns": _listed(node.detector_columns),
     }
 
 

@@ -19,7 +19,7 @@ from streamserve.dataflow.steps.monitors import open_monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.topics import topic_specs
 from streamserve.durations import to_milliseconds
-from streamserve.errors import EngineRestart, OutageError
+from streamserve.errors import ConfigurationError, EngineRestart, MemberFenced, OutageError
 from streamserve.kafka.admin import Admin
 from streamserve.kafka.calls import Calls, Hook
 from streamserve.kafka.errors import translated
@@ -34,6 +34,8 @@ R = TypeVar("R")
 
 _FIRST_BACKOFF_SECONDS = 0.1
 _LAST_BACKOFF_SECONDS = 5.0
+_FENCED_SECONDS = 60.0
+"""Two workers of one name would fence each other for ever; a broker's restart makes a worker fence itself once."""
 
 
 class Worker:
@@ -67,6 +69,7 @@ class Worker:
         self._engine: Engine | None = None
         self._stopping = False
         self._healthy_at = self._clock.monotonic()
+        self._fenced_at: float | None = None
 
     def stop(self) -> None:
         """Drain, commit and end; safe to call from a signal handler, again and again."""
@@ -109,11 +112,20 @@ class Worker:
                 self._observer.ready(False, str(error))
                 if isinstance(error, OutageError) and self._clock.monotonic() - self._healthy_at > deadline:
                     raise
+                if isinstance(error, MemberFenced):
+                    self._bear_fencing(error)
             if self._healthy_at >= tried_at:
                 backoff = _FIRST_BACKOFF_SECONDS
             self._clock.sleep(backoff)
             backoff = min(backoff * 2, _LAST_BACKOFF_SECONDS)
         return None
+
+    def _bear_fencing(self, error: MemberFenced) -> None:
+        """Take one fencing for this worker's own lost request; a second one soon after is another worker's."""
+        now = self._clock.monotonic()
+        if self._fenced_at is not None and now - self._fenced_at < _FENCED_SECONDS:
+            raise ConfigurationError(str(error)) from error
+        self._fenced_at = now
 
     def _incarnation(self, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
         """Run one engine from its start to its end, whatever ends it."""

@@ -10,7 +10,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from streamserve.errors import BrokerUnavailable, ConfigurationError, TopicError
+from streamserve.durations import to_milliseconds
+from streamserve.errors import BrokerUnavailable, TopicError
 from streamserve.kafka.clients import MAX_MESSAGE_BYTES, common_config, restore_config
 from streamserve.kafka.errors import kafka_error, translated
 from streamserve.settings import Settings
@@ -65,17 +66,14 @@ class Admin:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._brokers = settings.bootstrap_servers
-        try:
+        self._seconds = min(_REQUEST_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
+        with translated("open an admin client", self._brokers):
             self._client = AdminClient(common_config(settings))
-        except KafkaException as exception:
-            raise ConfigurationError(
-                f"Kafka settings: {kafka_error(exception).str()}. Correct --set, STREAMSERVE_KAFKA or App(kafka=...)."
-            ) from exception
 
     def partitions(self) -> dict[str, int]:
         """Return the number of partitions of every topic on the broker."""
         with translated("list topics", self._brokers):
-            metadata = self._client.list_topics(timeout=_REQUEST_SECONDS)
+            metadata = self._client.list_topics(timeout=self._seconds)
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 
     def problems(self, specs: Sequence[TopicSpec]) -> list[str]:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from streamserve.errors import ConfigurationError, StreamserveError
+from streamserve.errors import ConfigurationError, MemberFenced, StreamserveError
 from streamserve.kafka.calls import Calls
-from streamserve.kafka.clients import consumer_config
+from streamserve.kafka.clients import common_config, consumer_config
 from streamserve.kafka.errors import UNREACHABLE, kafka_error, translate, translated
 from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
 from streamserve.records import RawRecord
 from streamserve.settings import Settings
 
 _COMMITTED_SECONDS = 2.0
+_REQUEST_SECONDS = 10.0
 _NOT_YET = frozenset({KafkaError._STATE, KafkaError._PREV_IN_PROGRESS})  # noqa: SLF001 - librdkafka's public codes
 """A partition that was just assigned may not be ready for a seek yet."""
 
@@ -46,6 +48,9 @@ class GroupConsumer:
         *,
         reports_ends: bool = False,
     ) -> None:
+        self._app = app
+        self._settings = settings
+        self._admin: AdminClient | None = None
         self._calls = calls
         self._brokers = settings.bootstrap_servers
         self._instance = settings.instance
@@ -54,7 +59,8 @@ class GroupConsumer:
         self._reports_ends = reports_ends
         self._at_end: set[TopicPartitionKey] = set()
         self._rebalances = 0
-        self._consumer = Consumer({**consumer_config(settings, app), "enable.partition.eof": reports_ends})
+        with translated("open the consumer", self._brokers):
+            self._consumer = Consumer({**consumer_config(settings, app), "enable.partition.eof": reports_ends})
         self.membership: Any = None
         """The group metadata as of the last poll: to be committed with that poll's positions, and no others."""
         with translated("subscribe", self._brokers):
@@ -145,7 +151,7 @@ class GroupConsumer:
                 " name). Records in between are lost to this app; set the group's offsets to where it shall go on."
             )
         if error.code() == KafkaError.FENCED_INSTANCE_ID or error.fatal():
-            raise ConfigurationError(
+            raise MemberFenced(
                 f"{error.str()} ({error.name()}): another worker runs under the instance name {self._instance!r}."
                 " Give each worker its own (STREAMSERVE_INSTANCE, or --workers N)."
             )
@@ -179,6 +185,18 @@ class GroupConsumer:
             )
             for item in found
         }
+
+    def members(self) -> set[str]:
+        """Return the instance names of the group's members now.
+
+        The client that asks is kept: one that is dropped right after its answer may leave events behind unserved.
+        """
+        if self._admin is None:
+            self._admin = AdminClient(common_config(self._settings))
+        client: Any = self._admin  # its futures are untyped
+        futures = client.describe_consumer_groups([self._app], request_timeout=_REQUEST_SECONDS)
+        members: list[Any] = futures[self._app].result().members or []
+        return {member.group_instance_id for member in members if member.group_instance_id}
 
     def start(self, positions: Mapping[TopicPartitionKey, int | None]) -> bool:
         """Begin to read each partition at its position; ``None`` is the beginning.

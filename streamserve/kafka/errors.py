@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -49,11 +50,18 @@ def failure_named(name: str) -> KafkaException:
     return KafkaException(KafkaError(code, name, retriable=is_open, txn_requires_abort=not is_open))
 
 
+_VALUE = re.compile(r'"[^"]*"(?= for configuration property)')
+
+
 def translate(error: KafkaError, *, doing: str, brokers: str) -> StreamserveError:
     """Return our error for ``error``, met while ``doing`` something."""
     text = f"{doing}: {error.str()} ({error.name()})"
     if error.code() in _REFUSED:
         return ConfigurationError(f"{text}. The broker at {brokers} refuses it: check credentials, TLS and ACLs.")
+    if error.code() in {KafkaError._INVALID_ARG, KafkaError._CONFLICT}:  # noqa: SLF001 - librdkafka's public codes
+        return ConfigurationError(
+            f"{_VALUE.sub('<hidden>', text)}. Correct the librdkafka key in --set, STREAMSERVE_KAFKA or App(kafka=...)."
+        )
     if error.code() in UNREACHABLE or error.code() in _TIMED_OUT:
         return BrokerUnavailable(
             f"{text}. No answer from Kafka at {brokers}: is it running? 'streamserve broker status' tells of a local"

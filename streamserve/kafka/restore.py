@@ -8,22 +8,19 @@ Nothing here runs inside a rebalance callback, and one ``step`` is short: other 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from streamserve.errors import BrokerUnavailable, ConfigurationError
 from streamserve.kafka.calls import Calls
-from streamserve.kafka.clients import common_config, producer_config, restore_config, transactional_ids
+from streamserve.kafka.clients import producer_config, restore_config, transactional_ids
 from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.errors import UNREACHABLE, translated
 from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
@@ -140,26 +137,21 @@ class Takeover:
 
     def _fence_dead_owners(self) -> None:
         """End the open transactions of last owners that are members no more, so that nobody waits for time-outs."""
-        admin = AdminClient(common_config(self._settings))
         with translated("look for the partitions' last owners", self._settings.bootstrap_servers):
-            owners = self._calls("group.last_owners", self._last_owners, admin) - {self._settings.instance}
-            for owner in owners - (self._calls("group.describe", self._members, admin) if owners else set()):
+            owners = self._calls("group.last_owners", self._last_owners) - {self._settings.instance}
+            for owner in owners - (self._calls("group.describe", self._consumer.members) if owners else set()):
                 for transactional_id in transactional_ids(self._app, owner):
                     producer = Producer(producer_config(self._settings, transactional_id))
                     self._calls("fence.init_transactions", producer.init_transactions, _REQUEST_SECONDS)
 
-    def _last_owners(self, admin: AdminClient) -> set[str]:
+    def _last_owners(self) -> set[str]:
         """Return who committed last, from offsets that need not be stable."""
         wanted = [TopicPartition(topic, partition) for topic, partition in self._partitions]
-        request = [ConsumerGroupTopicPartitions(self._app, wanted)]
-        client: Any = admin  # its futures are untyped
-        futures = client.list_consumer_group_offsets(request, require_stable=False, request_timeout=_REQUEST_SECONDS)
-        found: list[TopicPartition] = futures[self._app].result().topic_partitions or []
+        config = restore_config(self._settings, isolation="read_uncommitted")
+        reader = Consumer({**config, "group.id": self._app})
+        try:
+            found = reader.committed(wanted, _REQUEST_SECONDS)
+        finally:
+            reader.close()
         marks = [OffsetMark.decode(item.metadata) for item in found]
         return {mark.instance for mark in marks if mark is not None}
-
-    def _members(self, admin: AdminClient) -> set[str]:
-        client: Any = admin  # its futures are untyped
-        futures = client.describe_consumer_groups([self._app], request_timeout=_REQUEST_SECONDS)
-        members: list[Any] = futures[self._app].result().members or []
-        return {member.group_instance_id for member in members if member.group_instance_id}

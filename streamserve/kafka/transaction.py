@@ -124,6 +124,7 @@ class Transaction:
         self._quarantine = quarantine or Quarantine()
         self._brokers = settings.bootstrap_servers
         self._instance = settings.instance
+        self._patience = to_milliseconds(settings.transaction_timeout) / 1000
         self._init_seconds = min(_INIT_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
         self._phase = Phase.IDLE
         self._opened_at = 0.0
@@ -134,8 +135,8 @@ class Transaction:
 
     def _start(self, settings: Settings, transactional_id: str) -> Producer:
         config = producer_config(settings, transactional_id, alone=self._quarantine.sends_alone)
-        producer = Producer({**config, "error_cb": self._on_error})
         with translated(f"starting transactional id {transactional_id!r}", self._brokers):
+            producer = Producer({**config, "error_cb": self._on_error})
             self._calls("producer.init_transactions", producer.init_transactions, self._init_seconds)
         return producer
 
@@ -284,6 +285,7 @@ class Transaction:
                 self._producer.send_offsets_to_transaction,
                 self._offsets(frozen.groups, state_offsets),
                 frozen.membership,
+                self._patience,
             )
         self._commit_producer()  # 4
         self._check_outcome(time.monotonic() - started)
@@ -326,7 +328,7 @@ class Transaction:
 
     def _commit_producer(self) -> None:
         try:
-            self._calls("producer.commit_transaction", self._producer.commit_transaction)
+            self._calls("producer.commit_transaction", self._producer.commit_transaction, self._patience)
         except KafkaException as exception:
             raise self._ended_badly(kafka_error(exception)) from exception
         self._producer.poll(0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 import msgspec
@@ -41,6 +44,7 @@ def suite(
     from tests.benchmarks.report import as_table, summarize
     from tests.benchmarks.suite import run_suite
 
+    signal.signal(signal.SIGTERM, _end)
     try:
         with _broker(brokers) as (address, kafka):
             found = run_suite(address, events=events, rounds=rounds, tell=_progress.print)
@@ -98,6 +102,11 @@ def feature_repo(folder: Path) -> None:
     from tests.benchmarks import feature_repo
 
     feature_repo.build(folder)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End as on Ctrl-C, so that no process stays behind."""
+    sys.exit(128 + number)
 
 
 @contextmanager

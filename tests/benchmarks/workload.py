@@ -81,6 +81,7 @@ def load(brokers: str, topic: str, count: int) -> None:
             "queue.buffering.max.messages": 2_000_000,
             "queue.buffering.max.kbytes": 1 << 20,
             "enable.idempotence": True,
+            "log_level": 3,  # a broker that has just started may keep it waiting
         }
     )
     values = [event(number) for number in range(USERS)]

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streamserve.inference.registry import Registry
-from streamserve.testing.checks import Report, check_app, committed_offsets, end_offsets, read_topic
+from streamserve.testing.checks import Report, check_app, end_offsets, read_topic
 from streamserve.testing.faults import FAULT_VARIABLE
 from tests.integration.apps.topologies import MODEL, Event, inputs_of, output_of
 from tests.integration.worker_main import run_worker
@@ -153,6 +153,7 @@ class Driver:
             FAULT_VARIABLE: fault,
         }
         process = FORKS.Process(target=run_worker, args=(self.topology, self.app, self.folder, environment, log))
+        log.touch()
         process.start()
         worker = WorkerProcess(process, log)
         self.workers.append(worker)
@@ -161,11 +162,21 @@ class Driver:
     def behind(self) -> int:
         """Return how many records of the inputs are not committed."""
         ends = end_offsets(self.brokers, self.inputs)
-        done = committed_offsets(self.brokers, self.app, self.inputs)
+        done = self._committed(ends)
         return sum(end - done.get(place, 0) for place, end in ends.items())
 
     def committed(self) -> int:
-        return sum(committed_offsets(self.brokers, self.app, self.inputs).values())
+        """Return how many records of the inputs are committed."""
+        return sum(self._committed(end_offsets(self.brokers, self.inputs)).values())
+
+    def _committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Ask once, as a consumer outside the group does: waits for what is unstable."""
+        reader = Consumer({"bootstrap.servers": self.brokers, "group.id": self.app})
+        try:
+            found = reader.committed([TopicPartition(*place) for place in places], 30)
+        finally:
+            reader.close()
+        return {(item.topic, item.partition): item.offset for item in found if item.offset > 0}
 
     def wait_for_inputs(self, seconds: float = 60.0) -> None:
         """Wait until everything produced so far is committed."""

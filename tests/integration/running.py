@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from confluent_kafka import Producer
 
@@ -34,6 +34,7 @@ class Recorder(Observer):
         self.is_ready = False
 
     def committed(self, records: int, seconds: float) -> None:
+        del seconds
         with self.changed:
             self.records += records
             self.changed.notify_all()
@@ -45,6 +46,7 @@ class Recorder(Observer):
         self.restarts.append(f"{reason}: {message}")
 
     def ready(self, ready: bool, why: str) -> None:
+        del why
         with self.changed:
             self.is_ready = ready
             self.changed.notify_all()
@@ -68,7 +70,7 @@ class Running:
         with self.recorder.changed:
             self.recorder.changed.notify_all()
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

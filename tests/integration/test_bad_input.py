@@ -36,7 +36,7 @@ from tests.unit.inference.onnx_models import float_package, unary
 
 pytestmark = pytest.mark.broker
 
-SECRET = "4111-1111"
+CARD = "4111-1111"
 """Stands in payloads, and must stand nowhere else."""
 
 LARGE = hashlib.shake_128(b"").hexdigest(2_500)
@@ -103,7 +103,7 @@ def test_what_does_not_decode_is_one_dead_letter_and_the_rest_goes_through(
             return op.map("result", records, lambda record: Result(record.value.n))
 
     create_topics(app, brokers)
-    good = {n: json.dumps({"n": n, "text": SECRET}).encode() for n in range(50)}
+    good = {n: json.dumps({"n": n, "text": CARD}).encode() for n in range(50)}
     inputs = [Input(BAD.get(n, good[n]), None if n % 2 else b"key", 1000 + n, headers=(("h", b"1"),)) for n in good]
     send(brokers, orders.name, inputs)
     recorder = process(app, brokers, 50)
@@ -124,7 +124,7 @@ def assert_untouched(letter: DeadLetter, sent: Input, topic: str) -> None:
     assert letter.headers["original-h"] == "1"
     assert letter.why == (f"decode:{topic}", "decode", "DecodeError")
     assert len(letter.headers["message"]) > 10
-    assert SECRET not in str(letter.headers)
+    assert CARD not in str(letter.headers)
 
 
 def test_a_null_key_is_no_fault(brokers: str, topic_name: str) -> None:
@@ -276,7 +276,7 @@ def test_an_agent_that_raises_on_one_event_in_a_thousand_loses_just_those(
                 raise ValueError(order.text)
 
     create_topics(app, brokers)
-    send(brokers, orders.name, [Input({"n": n, "text": SECRET}, str(n % 7).encode()) for n in range(5000)])
+    send(brokers, orders.name, [Input({"n": n, "text": CARD}, str(n % 7).encode()) for n in range(5000)])
     recorder = process(app, brokers, 5000)
     good = [n for n in range(5000) if n % 1000 != 500]
     assert [value["n"] for value in values(brokers, out.name)] == good
@@ -284,7 +284,7 @@ def test_an_agent_that_raises_on_one_event_in_a_thousand_loses_just_those(
     letters = dead_letters(brokers, app)
     assert offsets(letters) == [500, 1500, 2500, 3500, 4500]
     assert {letter.why for letter in letters} == {("picky", "agent", "ValueError")}
-    assert not any(SECRET in str(letter.headers) for letter in letters)
+    assert not any(CARD in str(letter.headers) for letter in letters)
     assert recorder.restarts == []
 
 
@@ -335,7 +335,7 @@ def test_a_wrong_model_hash_is_named_before_anything_is_processed(
     rows = app.topic(f"{topic_name}.in", Row, key="n")
     app.score(rows, model=app.model("model", output=Regression), to=app.topic(f"{topic_name}.out", Scored, key="n"))
     create_topics(app, brokers)
-    with pytest.raises(PackageError, match="sha256 is .* and the manifest pins"):
+    with pytest.raises(PackageError, match=r"sha256 is .* and the manifest pins"):
         process(app, brokers, 1)
 
 

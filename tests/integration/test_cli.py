@@ -1,4 +1,4 @@
-"""The commands that need Kafka, against a real one: an app of two topics is created, fed, run, stopped and looked at."""
+"""The commands that need Kafka, against a real one: an app is created, fed, run, looked at and stopped."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_a_worker_told_to_stop_at_a_fault_stops_there_and_commits_nothing_of_it(
     driver.produce([*events(5, first=100), *events(1, first=105, fails=True)])
     worker = driver.workers[0]
     assert worker.wait() == 1, driver.logs()
-    assert worker.said("stops at") and worker.said("@105"), driver.logs()
+    assert worker.said("strict' stops at"), driver.logs()
     report = driver.check()
     assert (report.anomalies, report.committed < 106) == (0, True)
 
@@ -121,7 +121,7 @@ def test_an_unknown_topic_is_named_at_once(drive: Drive) -> None:
     driver.app += "-without-topics"
     worker = driver.start()
     assert worker.wait() == 1
-    assert worker.said("TopicError") and worker.said("does not exist"), driver.logs()
+    assert worker.said("TopicError: topic 'in."), driver.logs()
 
 
 def test_a_broker_that_is_not_there_ends_the_worker_after_its_deadline(drive: Drive) -> None:
@@ -131,7 +131,7 @@ def test_a_broker_that_is_not_there_ends_the_worker_after_its_deadline(drive: Dr
     worker = driver.start(shutdown_timeout="3s")
     assert worker.wait() == 1
     assert time.monotonic() - started < 15
-    assert worker.said("BrokerUnavailable") and worker.said("127.0.0.1:9"), driver.logs()
+    assert worker.said("No answer from Kafka at 127.0.0.1:9"), driver.logs()
 
 
 def test_a_broker_that_goes_away_under_load_is_waited_for(tmp_path: Path, drive: Drive) -> None:

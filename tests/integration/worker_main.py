@@ -6,6 +6,7 @@ happens to it on standard error, a line each.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def run_worker(topology: str, app: str, registry: Path, environment: Mapping[str
     with log.open("wb") as lines:
         for stream in (1, 2):
             os.dup2(lines.fileno(), stream)
+    faulthandler.register(signal.SIGUSR1)
     built = TOPOLOGIES[topology](app, registry)
     hook = from_environment()
     worker = Worker(built.plan(), load_settings(built.settings), observer=Lines(), readers=readers(), hook=hook)

@@ -70,9 +70,10 @@ def look_up(plan: Plan, settings: Settings) -> tuple[Known, list[Problem]]:
 def _describe(service: str, settings: Settings) -> ServiceDescription:
     if settings.feature_repo is None:
         raise PlanError("no feature repository is named: App(..., feature_repo=...) or STREAMSERVE_FEATURE_REPO")
-    from streamserve.features.feast import describe
+    from streamserve.features.feast import describe, describe_definitions, is_applied
 
-    return describe(settings.feature_repo, service)
+    look_up_service = describe if is_applied(settings.feature_repo) else describe_definitions
+    return look_up_service(settings.feature_repo, service)
 
 
 def _manifest(plan: Plan, name: str, settings: Settings) -> Manifest:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from streamserve.dataflow.checks.known import Known
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.plan import AgentNode, Plan
+from streamserve.dataflow.plan import Plan
 
-__all__ = ["problems"]
+__all__ = ["collisions", "problems", "steps_of"]
 
 _ENGINE_STEPS: tuple[str, ...] = ("kafka", "kafka_out", "outputs", "ticks", "timers")
 
@@ -21,6 +21,20 @@ def problems(known: Known) -> Iterator[Problem]:
     yield from _shared_changelogs(plan)
     yield from _shared_steps(plan)
     yield from _shared_topics(plan)
+
+
+def collisions(plan: Plan, others: Sequence[Plan]) -> Iterator[Problem]:
+    """Yield where ``plan`` and ``others``, which run on the same Kafka, would take each other's names."""
+    outputs = {agent.to for agent in plan.agents} | {timer.to for timer in plan.timers}
+    for other in others:
+        if other.app == plan.app:
+            what = "has the name of another app of the module: both would be one consumer group with one state"
+            yield Problem(f"app {plan.app!r}", what, "rename one of them")
+            continue
+        for topic in other.engine_topics():
+            if topic in outputs:
+                what = f"writes topic {topic!r}, which is the engine's own in app {other.app!r}"
+                yield Problem(f"app {plan.app!r}", what, "write to a topic of another name")
 
 
 def _unreached(plan: Plan) -> Iterator[Problem]:
@@ -56,25 +70,27 @@ def _shared_changelogs(plan: Plan) -> Iterator[Problem]:
 
 
 def _shared_steps(plan: Plan) -> Iterator[Problem]:
-    taken = dict.fromkeys(_ENGINE_STEPS, "the engine")
-    for part in plan.parts:
-        suffixes = ("", "_decode", "_pushes", "_push_failures")
-        taken.update({part.name + suffix: f"topic {part.topics[0]!r}" for suffix in suffixes})
+    taken: dict[str, str] = {}
+    for step, owner in steps_of(plan):
+        if step in taken:
+            what = f"would have the step {step!r} of {taken[step]}"
+            yield Problem(owner, what, "rename the agent's function, or give the agent a name=")
+        taken.setdefault(step, owner)
     for agent in plan.agents:
-        where = f"agent {agent.name!r}"
         if "." in agent.name:
-            yield Problem(where, "has a '.' in its name, which dataflow steps may not have", "give it another name=")
-        for step in _steps(agent):
-            if step in taken:
-                what = f"would have the step {step!r} of {taken[step]}"
-                yield Problem(where, what, "rename the agent's function, or give the agent a name=")
-            taken.setdefault(step, where)
+            what = "has a '.' in its name, which dataflow steps may not have"
+            yield Problem(f"agent {agent.name!r}", what, "give it another name=")
 
 
-def _steps(agent: AgentNode) -> list[str]:
-    if agent.kind != "dataflow":
-        return [agent.name]
-    return [f"{agent.name}_{step}" for step in ("records", "failures", "encode")]
+def steps_of(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield the name of each step of the compiled dataflow and whose it is: the engine's, a topic's or an agent's."""
+    yield from ((step, "the engine") for step in _ENGINE_STEPS)
+    for part in {part.name: part for part in plan.parts}.values():
+        for suffix in ("", "_decode", "_pushes", "_push_failures"):
+            yield part.name + suffix, f"topic {part.topics[0]!r}"
+    for agent in plan.agents:
+        suffixes = ("_records", "_failures", "_encode") if agent.kind == "dataflow" else ("",)
+        yield from ((agent.name + suffix, f"agent {agent.name!r}") for suffix in suffixes)
 
 
 def _shared_topics(plan: Plan) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamserve.dataflow.checks.known import Known
+from streamserve.dataflow.checks.names import steps_of
 from streamserve.dataflow.checks.problem import Problem
 from streamserve.dataflow.steps.trial import try_operators
 from streamserve.errors import PlanError
@@ -14,12 +15,17 @@ __all__ = ["problems"]
 
 def problems(known: Known) -> Iterator[Problem]:
     """Yield why the operators of each ``@app.dataflow`` agent cannot be part of it."""
+    taken = dict(steps_of(known.plan))
     for agent in known.plan.agents:
         if agent.kind != "dataflow":
             continue
         where = f"agent {agent.name!r}"
         try:
-            try_operators(agent)
+            for step in try_operators(agent):
+                if step in taken:
+                    what = f"has an operator {step!r}, which is the name of a step of {taken[step]}"
+                    yield Problem(where, what, "give the operator another step id")
+                taken.setdefault(step, where)
         except PlanError as error:
             yield Problem(where, str(error), "keep to stateless operators, from the given stream to the returned one")
         except Exception as error:

@@ -14,8 +14,8 @@ from streamserve.dataflow.steps.operators import check_operators
 from streamserve.errors import PlanError
 
 
-def try_operators(node: AgentNode) -> None:
-    """Build the operators of ``node``; its function is called once, on a stream without records.
+def try_operators(node: AgentNode) -> list[str]:
+    """Build the operators of ``node`` and return their step ids; its function is called once, on an empty stream.
 
     Raises:
         PlanError: it uses operators that cannot be part of an agent, or returns no stream.
@@ -30,3 +30,4 @@ def try_operators(node: AgentNode) -> None:
     if not isinstance(outputs, BytewaxStream):
         raise PlanError(f"dataflow {node.name!r} must return a Bytewax stream, not {type(outputs).__name__}")
     check_operators(flow, before, node.name)
+    return [operator.step_id.rpartition(".")[2] for operator in flow.substeps[before:]]

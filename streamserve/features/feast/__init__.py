@@ -15,7 +15,7 @@ from streamserve.features.prepared import PreparedReader
 from streamserve.features.service import JoinOptions, ServiceDescription
 from streamserve.observer import Observer
 
-__all__ = ["FeastReader", "describe"]
+__all__ = ["FeastReader", "describe", "describe_definitions", "is_applied"]
 
 _PROMETHEUS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -42,6 +42,31 @@ def describe(feature_repo: str | Path, service: str, *, full_feature_names: bool
         from streamserve.features.feast.repository import resolve
 
     return resolve(feature_repo, service, full_feature_names=full_feature_names).description
+
+
+def describe_definitions(feature_repo: str | Path, service: str) -> ServiceDescription:
+    """Read the same from the Python files of a repository that may never have been applied.
+
+    The files directly in ``feature_repo`` are run, as ``feast apply`` runs them; a registry is made of them in a
+    temporary folder and thrown away. The repository itself is left as it is.
+
+    Raises:
+        PlanError: there is no such repository or service, a file of it fails, or its definitions do not fit together.
+    """
+    from streamserve.features.feast.definitions import resolve_definitions
+
+    return resolve_definitions(Path(feature_repo), service)
+
+
+def is_applied(feature_repo: str | Path) -> bool:
+    """Return whether the repository has a registry; remote ones count as there.
+
+    Raises:
+        PlanError: there is no repository.
+    """
+    from streamserve.features.feast.definitions import has_registry
+
+    return has_registry(Path(feature_repo))
 
 
 class FeastReader(PreparedReader):

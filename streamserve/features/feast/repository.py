@@ -59,13 +59,19 @@ def resolve(feature_repo: str | Path, service: str, *, full_feature_names: bool 
         PlanError: there is no such repository or service, a view of it is missing or cannot be joined.
         OutageError: a remote registry does not answer.
     """
-    with _registry_errors(feature_repo, service):
-        store = _open(Path(feature_repo))
-        return _Resolution(store, _find(store, feature_repo, service), full_names=full_feature_names).result()
+    with registry_errors(feature_repo, service):
+        return resolve_in(_open(Path(feature_repo)), feature_repo, service, full_feature_names=full_feature_names)
+
+
+def resolve_in(
+    store: FeatureStore, feature_repo: str | Path, service: str, *, full_feature_names: bool = False
+) -> Resolved:
+    """Look up ``service`` in an opened store; inside ``registry_errors``."""
+    return _Resolution(store, _find(store, feature_repo, service), full_names=full_feature_names).result()
 
 
 @contextmanager
-def _registry_errors(feature_repo: str | Path, service: str) -> Generator[None]:
+def registry_errors(feature_repo: str | Path, service: str) -> Generator[None]:
     """Translate what Feast raises while definitions are read."""
     try:
         yield

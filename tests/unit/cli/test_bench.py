@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,17 @@ def test_too_few_events_are_wrong_usage(command: typer.Typer) -> None:
     assert CliRunner().invoke(command, ["--events", "1000"]).exit_code == 2
 
 
-def test_a_run_that_fails_ends_with_exit_code_1(command: typer.Typer, capfd: pytest.CaptureFixture[str]) -> None:
-    result = CliRunner().invoke(command, ["--brokers", "127.0.0.1:1", "--rounds", "1"])
-    assert result.exit_code == 1
-    assert "127.0.0.1:1" in capfd.readouterr().err
+def test_it_becomes_the_suite_with_the_same_options(tmp_path: Path) -> None:
+    suite = tmp_path / "tests" / "benchmarks"
+    suite.mkdir(parents=True)
+    for name in ("../__init__.py", "__init__.py", "suite.py"):
+        (suite / name).touch()
+    (suite / "__main__.py").write_text("import sys; print(*sys.argv[1:]); sys.exit(7)")
+    program = (
+        "from pathlib import Path; from streamserve.cli import bench;"
+        f"bench._CHECKOUT = Path({str(tmp_path)!r});"
+        "bench.bench(events=200_000, rounds=1, brokers='kafka:9092', as_json=True)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.stdout == "suite --events 200000 --rounds 1 --brokers kafka:9092 --json\n"
+    assert ended.returncode == 7

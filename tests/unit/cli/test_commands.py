@@ -46,6 +46,15 @@ def test_check_shows_what_the_declaration_refuses_in_the_same_way(tmp_path: Path
     assert problem["remedy"] == "correct line 5 of refused_of_tests.py"
 
 
+def test_check_finds_two_apps_of_a_module_that_collide(tmp_path: Path) -> None:
+    text = SHOP + "\ntwin = App('shop')\nalias = app\n"
+    with module(tmp_path, "twins_of_tests", text) as name:
+        result = CliRunner().invoke(main, ["check", f"{name}:app", "--json"])
+    [problem] = json.loads(result.stdout)["problems"]
+    assert problem["where"] == "app 'shop'"
+    assert "one consumer group" in problem["what"]
+
+
 def test_graph_has_three_forms(shop: str) -> None:
     texts = {form: CliRunner().invoke(main, ["graph", shop, "--format", form]).stdout for form in ("text", "mermaid")}
     assert texts["text"].startswith("app shop\n")

@@ -65,7 +65,7 @@ def batch_of(
         for row in range(len(values))
     ]
     owners = list(partitions) if partitions else [0] * len(values)
-    return RecordBatch("part", topic, records, list(values), times_ms, owners)
+    return RecordBatch("part", topic, records, list(values), partitions=owners, times_ms=times_ms)
 
 
 @dataclass(eq=False, slots=True)
@@ -78,6 +78,7 @@ class FakeTarget:
     sizes: list[int] = field(default_factory=list[int])
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
+        assert batch is not None
         assert len(payloads) == len(rows)
         self.sizes.append(len(payloads))
         errors: Mapping[int, Exception] = {

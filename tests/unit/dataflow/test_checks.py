@@ -196,6 +196,14 @@ def test_an_agent_that_reads_what_it_writes_is_found(sound: Trips) -> None:
     assert "each output is an input again" in only(sound.check()).what
 
 
+def test_an_app_that_writes_to_anothers_dead_letters_is_found(sound: Trips) -> None:
+    other = App("other")
+    letters = sound.app.topic("other-dead-letters", Late, key="trip_id")
+    sound.app.batch_agent(sound.trips, to=letters, name="look")(nothing)
+    problems = check(sound.app.plan(), load_settings(sound.app.settings), [other.plan()])
+    assert only(problems).what == "writes topic 'other-dead-letters', which is the engine's own in app 'other'"
+
+
 # --- topics ---------------------------------------------------------------------------------------------------------
 
 
@@ -408,6 +416,14 @@ def flow(sound: Trips, function: Callable[[BytewaxStream[Record[Trip]]], Any]) -
 
 def test_stateless_operators_are_welcome(sound: Trips) -> None:
     assert flow(sound, lambda stream: op.map("value", stream, lambda record: record.value)) == []
+
+
+def test_operators_of_two_agents_with_one_step_id_are_found(sound: Trips) -> None:
+    def value(stream: BytewaxStream[Record[Trip]]) -> Any:
+        return op.map("value", stream, lambda record: record.value)
+
+    sound.app.dataflow(sound.trips, to=sound.late, name="first")(value)
+    assert only(flow(sound, value)).what == "has an operator 'value', which is the name of a step of agent 'first'"
 
 
 def test_stateful_operators_are_found(sound: Trips) -> None:

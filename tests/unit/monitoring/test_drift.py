@@ -25,6 +25,19 @@ def test_alarms_are_those_of_the_bare_detector() -> None:
     assert positions(drift.ADWIN(), SHIFT) == expected
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 500, 1200])
+@pytest.mark.parametrize("detector", [drift.ADWIN(), drift.PageHinkley(threshold=20)])
+def test_alarms_are_the_same_whatever_the_size_of_batches(detector: Detector, size: int) -> None:
+    values = np.concatenate([SHIFT, SHIFT[::-1], SHIFT])
+    running = ColumnDetectors.start("x", make_templates([detector]))
+    batches = range(0, len(values), size)
+    found = [start + alarm.position for start in batches for alarm in running.update(values[start:][:size])]
+    whole = ColumnDetectors.start("x", make_templates([detector]))
+    one_by_one = [place for place in range(len(values)) if whole.update(values[place:][:1])]
+    assert found == one_by_one
+    assert found
+
+
 def test_missing_values_are_skipped_and_positions_are_those_of_the_batch() -> None:
     holes = np.insert(SHIFT, np.arange(0, len(SHIFT), 2), np.nan)
     shifted = [int(np.flatnonzero(~np.isnan(holes))[position]) for position in positions(drift.ADWIN(), SHIFT)]

@@ -81,8 +81,8 @@ def test_a_recovery_holds_readiness_until_the_engine_is_back() -> None:
     health = Health(groups_of=groups_of)
     health.assigned({"flights": [0]})
     health.restored("predict/0", 0.1)
-    health.aborted("TransactionAborted")
-    assert dict(health.readiness().waiting_for) == {"recovery": "after TransactionAborted"}
+    health.aborted("TransactionAborted", "why")
+    assert dict(health.readiness().waiting_for) == {"recovery": "after TransactionAborted: why"}
     health.assigned({"flights": [0]})
     assert dict(health.readiness().waiting_for) == {"state of predict/0": "its changelog"}
 
@@ -90,7 +90,7 @@ def test_a_recovery_holds_readiness_until_the_engine_is_back() -> None:
 def test_a_commit_ends_a_recovery() -> None:
     health = Health()
     health.assigned({"flights": [0]})
-    health.aborted("OutcomeUnknown")
+    health.aborted("OutcomeUnknown", "why")
     health.committed(10, 0.01)
     assert health.readiness().ready
 

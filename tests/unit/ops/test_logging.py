@@ -69,15 +69,15 @@ def test_dead_letters_are_told_once_a_second_and_reason(
 
 
 def test_a_sum_is_told_by_later_progress(observer: LoggingObserver, log: Recorder, clock: ManualClock) -> None:
-    observer.aborted("TransactionAborted")
-    observer.aborted("TransactionAborted")
-    observer.aborted("TransactionAborted")
+    observer.aborted("TransactionAborted", "why")
+    observer.aborted("TransactionAborted", "why")
+    observer.aborted("TransactionAborted", "why")
     observer.progress()
-    assert log.lines == [("warning", "recovering", {"reason": "TransactionAborted"})]
+    assert log.lines == [("warning", "recovering", {"reason": "TransactionAborted", "message": "why"})]
     clock.advance(1)
     observer.progress()
     observer.progress()
-    assert log.lines[1:] == [("warning", "recovering", {"reason": "TransactionAborted", "times": 2})]
+    assert log.lines[1:] == [("warning", "recovering", {"reason": "TransactionAborted", "message": "why", "times": 2})]
 
 
 def test_state_changes_are_told(observer: LoggingObserver, log: Recorder) -> None:

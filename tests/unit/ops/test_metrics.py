@@ -26,7 +26,7 @@ def tell_everything(observer: Observers) -> None:
     observer.skipped("decode", "decode", 2)
     observer.committed(500, 0.003)
     observer.latencies([0.004, 0.006, 12.0])
-    observer.aborted("TransactionAborted")
+    observer.aborted("TransactionAborted", "why")
     observer.assigned({"flights": [0, 1]})
     observer.restored("flights/0", 0.2)
     observer.lag("flights", 0, 17)

@@ -9,34 +9,25 @@ from topologies.flights.demo.workers import Workers
 
 __all__ = ["Chaos"]
 
-_LEAD = 2000
-_LONGEST_WAIT_S = 0.25
+_LONGEST_WAIT_S = 0.1
 
 
 class Chaos:
     """Kills a random worker ``kills`` times, each when a random share of the flights has been answered.
 
-    The replay waits a little beyond each of these points, so that every kill comes while there is work; the kill itself
-    comes a random moment later, anywhere in a batch or a commit.
+    The kill comes a random moment after that, anywhere in a batch or a commit.
     """
 
     def __init__(self, workers: Workers, *, events: int, kills: int) -> None:
         self._workers = workers
         self._random = random.SystemRandom()
         self._points = sorted(int(events * self._random.uniform(0.05, 0.9)) for _ in range(kills))
-        self._lead = min(_LEAD, events // 10 + 1)
         self._due_at: float | None = None
 
     @property
     def done(self) -> bool:
         """Return whether all kills were made."""
         return not self._points
-
-    @property
-    def limit(self) -> int | None:
-        """Return how many flights may be out before the next kill; ``None`` without a bound."""
-        waiting = self._points[1:] if self._due_at is not None else self._points
-        return waiting[0] + self._lead if waiting else None
 
     def step(self, answered: int) -> bool:
         """Kill if it is time to, and return whether that happened."""

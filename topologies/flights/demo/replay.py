@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from threading import Event, Thread
 
 from confluent_kafka import KafkaError, Producer
@@ -12,10 +12,7 @@ from confluent_kafka import KafkaError, Producer
 from streamserve.errors import OutageError
 from topologies.flights.dataset import Message
 
-__all__ = ["FlightLimit", "Replay", "flight_id_of"]
-
-FlightLimit = Callable[[], int]
-"""How many flights may be out by now: what bounds the replay's lead over the predictions."""
+__all__ = ["Replay", "flight_id_of"]
 
 _SERVE_EVERY = 512
 _SAMPLE_EVERY = 64
@@ -37,19 +34,16 @@ def flight_id_of(value: bytes) -> str:
 class Replay:
     """Writes ``messages`` from a thread of its own, records with their event times.
 
-    ``speed`` is how many seconds of event time pass in one second; ``None`` is as fast as ``limit`` lets it.
+    ``speed`` is how many seconds of event time pass in one second; ``None`` is as fast as the broker takes them.
     ``sent`` counts messages by topic; ``sent_at`` has the moment (``time.monotonic``) at which each 64th flight was
     handed to the producer, for whoever wants to know how long its prediction took.
     """
 
-    def __init__(
-        self, brokers: str, messages: Iterable[Message], *, limit: FlightLimit, speed: float | None = None
-    ) -> None:
+    def __init__(self, brokers: str, messages: Iterable[Message], *, speed: float | None = None) -> None:
         self.sent: Counter[str] = Counter()
         self.sent_at: dict[str, float] = {}
         self._brokers = brokers
         self._messages = messages
-        self._limit = limit
         self._speed = speed
         self._failure: Exception | None = None
         self._stop = Event()
@@ -62,7 +56,8 @@ class Replay:
     def stop(self) -> None:
         """End early; what was handed over is still sent."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     @property
     def done(self) -> bool:
@@ -86,24 +81,13 @@ class Replay:
             self._failure = error
 
     def _send(self, sender: _Sender, messages: Iterable[Message]) -> None:
-        allowed = self._limit()
         for message in messages:
-            if message.topic == "flights":
-                flights = self.sent["flights"]
-                if flights >= allowed:
-                    allowed = self._allowance(sender)
-                if flights % _SAMPLE_EVERY == 0:
-                    self.sent_at[flight_id_of(message.value)] = time.monotonic()
             if self._stop.is_set():
                 return
+            if message.topic == "flights" and self.sent["flights"] % _SAMPLE_EVERY == 0:
+                self.sent_at[flight_id_of(message.value)] = time.monotonic()
             sender.send(message)
             self.sent[message.topic] += 1
-
-    def _allowance(self, sender: _Sender) -> int:
-        """Wait until another flight may go, and return how many may be out."""
-        while self.sent["flights"] >= (allowed := self._limit()) and not self._stop.is_set():
-            sender.wait(_WAIT_S)
-        return allowed
 
     def _paced(self, sender: _Sender) -> Iterator[Message]:
         """Hand on each message when its time has come."""
@@ -132,6 +116,7 @@ class _Sender:
                 "linger.ms": 5,
                 "queue.buffering.max.messages": 200_000,
                 "delivery.report.only.error": True,
+                "log_level": 3,
             }
         )
 

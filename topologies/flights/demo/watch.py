@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -107,12 +108,17 @@ class LiveScore:
 
 @dataclass(slots=True)
 class Progress:
-    """What was seen so far. ``dead_letters`` are counted by the topic that their records came from."""
+    """What was seen so far.
+
+    ``dead_letters`` are counted by the topic that their records came from. ``first_at`` and ``changed_at`` are when the
+    first and the latest predictions were seen (``time.monotonic``); before, they are infinite and when watching began.
+    """
 
     predictions: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter[str])
     alarms: list[Alarm] = field(default_factory=list[Alarm])
     score: LiveScore = field(default_factory=LiveScore)
+    first_at: float = inf
     changed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -171,6 +177,7 @@ class Watch:
     def _note_count(self) -> None:
         now, count = time.monotonic(), self.progress.predictions
         if count != self._counts[-1][1]:
+            self.progress.first_at = min(self.progress.first_at, now)
             self.progress.changed_at = now
         self._counts.append((now, count))
         while now - self._counts[0][0] > _RATE_WINDOW_S:

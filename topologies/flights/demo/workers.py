@@ -55,7 +55,7 @@ class Workers:
         """Start them all; ``wait_until_ready`` tells when they work."""
         self._processes = [self._spawn(number) for number in range(len(self.urls))]
 
-    def wait_until_ready(self, while_waiting: Callable[[], None] = lambda: None) -> None:
+    def wait_until_ready(self, while_waiting: Callable[[], object] = lambda: None) -> None:
         """Return when every worker has its partitions and its model has given its golden answer.
 
         Raises:
