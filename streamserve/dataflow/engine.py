@@ -186,16 +186,26 @@ class Engine:
         )
 
     def _poll(self) -> list[Item]:
-        busy = self.transaction.is_open or self._is_taking_over
-        limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
-        records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
-        batches = self._sort(records) if records else self._release()
-        if not batches:
+        """Return the next batch; when there is none, commit what is open and wait a moment for one.
+
+        Both in one turn: Bytewax would pause for a millisecond after a turn that brings nothing.
+        """
+        batches = self._arrived()
+        if not batches and self.transaction.is_open:
             self._commit()
+            batches = self._arrived()
+        if not batches:
             self._keep_house()
             return []
         self._pending.extend(batches)
         return [self._admit(self._pending.popleft())]
+
+    def _arrived(self) -> list[RecordBatch]:
+        """Return what can be processed now; an idle worker waits for the first record."""
+        busy = self.transaction.is_open or self._is_taking_over
+        limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
+        records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
+        return self._sort(records) if records else self._release()
 
     @property
     def _is_taking_over(self) -> bool:

@@ -18,6 +18,8 @@ from streamserve.settings import Settings
 
 _COMMITTED_SECONDS = 2.0
 _REQUEST_SECONDS = 10.0
+_FENCED = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL})  # noqa: SLF001 - librdkafka's public codes
+"""A static member's only fatal error is that the group knows another one of its name."""
 _NOT_YET = frozenset({KafkaError._STATE, KafkaError._PREV_IN_PROGRESS})  # noqa: SLF001 - librdkafka's public codes
 """A partition that was just assigned may not be ready for a seek yet."""
 
@@ -150,7 +152,7 @@ class GroupConsumer:
                 f"{place}: {error.str()}. The committed offset is gone (deleted by retention or a new topic of the same"
                 " name). Records in between are lost to this app; set the group's offsets to where it shall go on."
             )
-        if error.code() == KafkaError.FENCED_INSTANCE_ID or error.fatal():
+        if error.code() in _FENCED or error.fatal():
             raise MemberFenced(
                 f"{error.str()} ({error.name()}): another worker runs under the instance name {self._instance!r}."
                 " Give each worker its own (STREAMSERVE_INSTANCE, or --workers N)."

@@ -32,6 +32,7 @@ from streamserve.durations import to_milliseconds
 from streamserve.errors import OutcomeUnknown, TransactionAborted
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.clients import MAX_MESSAGE_BYTES, producer_config, transactional_ids
+from streamserve.kafka.deadline import Deadline
 from streamserve.kafka.errors import kafka_error, translated
 from streamserve.kafka.marks import OffsetMark, TopicPartitionKey
 from streamserve.kafka.quarantine import Quarantine
@@ -43,7 +44,9 @@ SLOW_COMMIT_SECONDS = 5.0
 
 _INIT_SECONDS = 30.0
 _FLUSH_SECONDS = 15.0
+_CLOSE_SECONDS = 10.0
 _ABORT_SECONDS = 5.0
+_STALL_SECONDS = 12.0
 
 
 _GENERATION = slice(7, 11)
@@ -124,7 +127,7 @@ class Transaction:
         self._quarantine = quarantine or Quarantine()
         self._brokers = settings.bootstrap_servers
         self._instance = settings.instance
-        self._patience = to_milliseconds(settings.transaction_timeout) / 1000
+        self._in_time = Deadline(_STALL_SECONDS)
         self._init_seconds = min(_INIT_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
         self._phase = Phase.IDLE
         self._opened_at = 0.0
@@ -173,10 +176,10 @@ class Transaction:
         if self._phase is Phase.OPEN:
             return
         self._enter(Phase.OPEN)
-        self._producer.poll(0)
-        self._troubled = False  # what broke since this producer's last turn is not this transaction's trouble
         self._opened_at = time.monotonic()
         with self._aborting("begin the transaction"):
+            self._producer.poll(0)
+            self._troubled = False  # what broke since this producer's last turn is not this transaction's trouble
             self._calls("producer.begin_transaction", self._producer.begin_transaction)
 
     def produce_columns(
@@ -282,10 +285,11 @@ class Transaction:
             state_offsets = [offset() for offset in delivered]
             self._calls(  # 3
                 "producer.send_offsets",
+                self._in_time,
                 self._producer.send_offsets_to_transaction,
                 self._offsets(frozen.groups, state_offsets),
                 frozen.membership,
-                self._patience,
+                _CLOSE_SECONDS,
             )
         self._commit_producer()  # 4
         self._check_outcome(time.monotonic() - started)
@@ -328,10 +332,10 @@ class Transaction:
 
     def _commit_producer(self) -> None:
         try:
-            self._calls("producer.commit_transaction", self._producer.commit_transaction, self._patience)
+            self._calls("producer.commit_transaction", self._in_time, self._producer.commit_transaction, _CLOSE_SECONDS)
+            self._producer.poll(0)
         except KafkaException as exception:
             raise self._ended_badly(kafka_error(exception)) from exception
-        self._producer.poll(0)
 
     def _flush(self) -> None:
         left = self._calls("producer.flush", self._producer.flush, _FLUSH_SECONDS)
@@ -372,14 +376,16 @@ class Transaction:
             return
         self.mark_aborted()
         with suppress(KafkaException):  # the next init_transactions of this id, or the broker's timeout, aborts it
-            self._calls("producer.abort_transaction", self._producer.abort_transaction, _ABORT_SECONDS)
+            self._calls("producer.abort_transaction", self._in_time, self._producer.abort_transaction, _ABORT_SECONDS)
 
     def close(self) -> None:
         """Let go of both producers; what is unsent is dropped, never committed."""
         for producer in self._producers:
-            producer.purge()
-            producer.poll(0)
+            with suppress(KafkaException):  # a fenced producer says so at every call
+                producer.purge()
+                producer.poll(0)
         self._producers.clear()
+        self._in_time.close()
 
 
 class _Aborting:

@@ -174,12 +174,14 @@ def _drift(alarms: Sequence[Alarm]) -> Table:
 
 
 def _next_steps() -> Text:
-    return Text(
-        "Where to look next: topologies/flights/app.py is the whole topology, topologies/flights/README.md its data\n"
-        "and models; `streamserve graph topologies.flights.app:app` draws it; `streamserve demo --chaos 3` kills its\n"
-        "workers; `streamserve demo --brokers HOST:PORT` leaves its topics on a broker of yours.",
-        style="dim",
+    lines = (
+        "Where to look next:",
+        "  topologies/flights/app.py is the whole topology, its README.md the data and the models",
+        "  streamserve graph topologies.flights.app:app draws it",
+        "  streamserve demo --chaos 3 kills its workers",
+        "  streamserve demo --brokers HOST:PORT leaves its topics on a broker of yours",
     )
+    return Text("\n".join(lines), style="dim")
 
 
 def _by_date(alarms: Sequence[Alarm]) -> list[Alarm]:

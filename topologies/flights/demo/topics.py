@@ -59,21 +59,28 @@ def make_topics(brokers: str, plan: Plan, *, recreate: bool = False) -> None:
 
 
 def _forget(brokers: str, group: str, topics: list[str]) -> None:
+    """Delete topics and group; a worker with a name of its own stays in the group until its session has ended."""
     client: Any = AdminClient({"bootstrap.servers": brokers})  # its futures are untyped
-    _settle(client.delete_topics(topics), KafkaError.UNKNOWN_TOPIC_OR_PART)
-    _settle(client.delete_consumer_groups([group]), KafkaError.GROUP_ID_NOT_FOUND)
+    give_up = time.monotonic() + _PATIENCE_S
+    while not _deleted(client.delete_consumer_groups([group]), KafkaError.GROUP_ID_NOT_FOUND):
+        if time.monotonic() > give_up:
+            raise TopicError(f"group {group!r} on {brokers} still has members: stop the workers of the earlier demo")
+        time.sleep(_RETRY_S)
+    _deleted(client.delete_topics(topics), KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
-def _settle(futures: Mapping[str, Future[None]], harmless: int) -> None:
+def _deleted(futures: Mapping[str, Future[None]], harmless: int) -> bool:
+    """Return whether all were deleted, ``False`` if one is a group that still has members."""
     for name, future in futures.items():
         try:
             future.result(_PATIENCE_S)
         except KafkaException as error:
             cause = cast("KafkaError", error.args[0])
+            if cause.code() == KafkaError.NON_EMPTY_GROUP:
+                return False
             if cause.code() != harmless:
-                raise TopicError(
-                    f"cannot delete {name!r}: {cause.str()}; is a worker of an earlier demo still running?"
-                ) from error
+                raise TopicError(f"cannot delete {name!r}: {cause.str()} ({cause.name()})") from error
+    return True
 
 
 def _until(reached: Callable[[], bool], what: str) -> None:
