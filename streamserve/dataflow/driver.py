@@ -17,7 +17,7 @@ from streamserve.dataflow.effects import Ask, Gather, Next, Send, Target
 from streamserve.dataflow.plan import Ordering
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
 
-INSTANCES = 1024
+INSTANCES = 512
 """Instances of an agent: about what fills a model's batch, few enough to stay in the processor's cache."""
 
 
@@ -170,7 +170,10 @@ class HandDriver:
                 if parked:
                     return
                 continue
-            self._finish(instance)
+            if instance.outputs and instance.row is not None:  # as in _finish, without the call: this is per event
+                self._outcomes.outputs[instance.row] = instance.outputs
+                instance.outputs = []
+            instance.row = None
             instance.wants_record = effect.whole
             if not instance.queue:
                 return

@@ -31,7 +31,7 @@ def kafka_error(exception: KafkaException) -> KafkaError:
     return error if isinstance(error, KafkaError) else KafkaError(KafkaError._FAIL, str(exception))  # noqa: SLF001 - librdkafka's public codes
 
 
-def failure_named(name: str) -> KafkaException:
+def failure_named(name: str, reason: str | None = None) -> KafkaException:
     """Return an exception with Kafka's error ``name``, flagged as the client would in a transaction.
 
     Time-outs and broken connections leave the outcome open and may be retried; all else asks for an abort
@@ -47,7 +47,7 @@ def failure_named(name: str) -> KafkaException:
     if not isinstance(code, int):
         raise KeyError(name)
     is_open = code in UNREACHABLE or code in _TIMED_OUT
-    return KafkaException(KafkaError(code, name, retriable=is_open, txn_requires_abort=not is_open))
+    return KafkaException(KafkaError(code, reason or name, retriable=is_open, txn_requires_abort=not is_open))
 
 
 _VALUE = re.compile(r'"[^"]*"(?= for configuration property)')

@@ -42,6 +42,7 @@ class ModelScorer:
         self._observed = observed
         self._observations: list[Observation] = []
         self._asking: Sequence[int] = ()
+        self._known_positions: dict[tuple[object, ...], Mapping[str, int]] = {}
         self._observed_before = 0
 
     def score(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Scores:
@@ -65,7 +66,7 @@ class ModelScorer:
         """Answer agents' predictions in one run of the model."""
         try:
             columns = self._columns(payloads)
-        except (AttributeError, IndexError, KeyError, ModelRowError):
+        except (AttributeError, KeyError, ValueError, ModelRowError):
             return self._resolve_unlike(payloads, rows)
         scores = self.score(columns, rows)
         return Answers(self.predictions(scores), scores.errors)
@@ -133,12 +134,25 @@ class ModelScorer:
     def _columns(self, payloads: Sequence[Arguments]) -> dict[str, Sequence[Any]]:
         """Gather each input of the model from the row, or the keyword, that has its name."""
         rows, values = payloads[0]
-        by_keyword = {name: [given[name] for _, given in payloads] for name in self.runner.inputs if name in values}
-        read = [_reader([given[position] for given, _ in payloads]) for position in range(len(rows))]
-        by_position = {
-            name: read[self._position(name, rows)](name) for name in self.runner.inputs if name not in values
-        }
-        return {**by_keyword, **by_position}
+        given, keywords = zip(*payloads, strict=True)
+        readers = [_reader(column) for column in zip(*given, strict=True)]
+        positions = self._positions(rows, values)
+        columns = {name: readers[position](name) for name, position in positions.items()}
+        columns.update({name: list(map(itemgetter(name), keywords)) for name in values if name in self.runner.inputs})
+        return columns
+
+    def _positions(self, rows: Sequence[object], values: Mapping[str, Any]) -> Mapping[str, int]:
+        """Return which of ``rows`` has each input that is not in ``values``; remembered by their types.
+
+        Mappings of free form are looked at each time: one may have what another lacks.
+        """
+        asked = (*map(type, rows), None, *values)
+        known = self._known_positions.get(asked)
+        if known is None:
+            known = {name: self._position(name, rows) for name in self.runner.inputs if name not in values}
+            if not any(_is_free(row) for row in rows):
+                self._known_positions[asked] = known
+        return known
 
     def _position(self, name: str, rows: Sequence[object]) -> int:
         found = [position for position, row in enumerate(rows) if _has(row, name)]
@@ -150,9 +164,14 @@ class ModelScorer:
             f"model {self.node.name!r}: input {name!r} {what} of what predict() was given ({names})."
             f" Pass a row that has it, or {name}=... by keyword."
         )
-        if not found and any(isinstance(row, Mapping) and not isinstance(row, FeatureRow) for row in rows):
+        if not found and any(_is_free(row) for row in rows):
             raise ModelRowError(text)  # an object of free form lacks it, which another event's may have
         raise ConfigurationError(text)
+
+
+def _is_free(row: object) -> bool:
+    """Return whether ``row`` is a mapping that may hold anything."""
+    return isinstance(row, Mapping) and not isinstance(row, FeatureRow)
 
 
 def _has(row: object, name: str) -> bool:
@@ -172,7 +191,7 @@ def _reader(rows: Sequence[Any]) -> Callable[[str], Sequence[Any]]:
     batch = first.batch
     if not all(row.batch is batch for row in rows):
         return lambda name: [row[name] for row in rows]
-    indexes = [row.index for row in rows]
+    indexes = list(map(attrgetter("index"), rows))
     if indexes == list(range(batch.size)):
         return batch.columns.__getitem__
     return lambda name: _picked(batch.columns[name], indexes)

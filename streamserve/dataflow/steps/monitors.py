@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any, cast
 
+import numpy as np
+
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.groups import Group, GroupKey, GroupState
 from streamserve.dataflow.plan import MonitorNode, Plan
@@ -146,7 +148,9 @@ def _joined(
         return rows, {name: _named(columns, scores, name) for name in names}
     flat = list(chain.from_iterable(seen.rows for seen in observations))
     refused = set(_refused(observations))
-    order = [index for index in sorted(range(len(flat)), key=flat.__getitem__) if index not in refused]
+    order: list[int] = np.argsort(np.array(flat, dtype=np.int64), kind="stable").tolist()
+    if refused:
+        order = [index for index in order if index not in refused]
     ordered: dict[str, Sequence[Any]] = {}
     for name in names:
         values = list(chain.from_iterable(_named(seen.columns, seen.scores, name) for seen in observations))

@@ -1,0 +1,177 @@
+"""The state machine, on librdkafka's own mock cluster: no broker is needed for what the client itself does."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from itertools import product
+
+import pytest
+
+from streamserve.errors import ConfigurationError, OutcomeUnknown, TransactionAborted
+from streamserve.kafka import transaction as module
+from streamserve.kafka.calls import Calls, When
+from streamserve.kafka.quarantine import Quarantine
+from streamserve.kafka.transaction import LEGAL, Frozen, GroupCommit, Phase, Transaction, is_fenced
+from streamserve.records import Coordinates, Emission, Origin
+from streamserve.settings import load_settings
+from streamserve.testing.faults import FaultSwitch, parse_faults
+
+NO_MEMBER = b"CGMDv2:" + b"\xff" * 4 + b"app\0\0\1"
+MEMBER = b"CGMDv2:" + (7).to_bytes(4, "little") + b"app\0member\0\1"
+OFFSETS = Frozen([GroupCommit({("in", 0): 5}, 1_000, Emission("state", b"s", b"part", partition=0))], MEMBER)
+ORIGIN = Origin("echo", Coordinates("in", 0, 4))
+
+
+@contextmanager
+def opened(
+    fault: str = "", quarantine: Quarantine | None = None, **settings: str
+) -> Generator[tuple[Transaction, FaultSwitch]]:
+    switch = FaultSwitch(parse_faults(fault))
+    kafka = {"test.mock.num.brokers": "1", "log_level": "0", **settings}
+    loaded = load_settings({"instance": "w0", "kafka": kafka})
+    transaction = Transaction("app", loaded, Calls(switch), quarantine)
+    try:
+        yield transaction, switch
+    finally:
+        transaction.close()
+
+
+def produce(transaction: Transaction) -> None:
+    transaction.open()
+    transaction.produce_columns("out", [b"a", b"b"], [b"k", None], lambda: [ORIGIN, ORIGIN])
+    transaction.produce_one(Emission("out", b"c", b"k", (("h", b"v"),), timestamp_ms=1), ORIGIN)
+
+
+@pytest.mark.parametrize(("before", "after"), [*product(Phase, Phase)])
+def test_only_the_drawn_transitions_are_possible(before: Phase, after: Phase) -> None:
+    transaction = Transaction.__new__(Transaction)
+    transaction._phase = before  # pyright: ignore[reportPrivateUsage]
+    enter = transaction._enter  # pyright: ignore[reportPrivateUsage]
+    if after in LEGAL[before]:
+        enter(after)
+        assert transaction.phase is after
+    else:
+        with pytest.raises(AssertionError, match=f"from {before.value} to {after.value}"):
+            enter(after)
+
+
+def test_a_transaction_commits_outputs_state_and_offsets_and_is_idle_again() -> None:
+    with opened() as (transaction, switch):
+        for turn in range(3):
+            produce(transaction)
+            assert transaction.is_open
+            assert transaction.open_seconds > 0
+            assert transaction.commit(OFFSETS) == [turn // 2], "two producers in turn, each with a mock of its own"
+            assert transaction.phase is Phase.IDLE
+        order = [name for (name, when), _ in switch.counts.items() if when == "before"]
+    assert order == [
+        "producer.init_transactions",
+        "producer.begin_transaction",
+        "producer.produce",
+        "producer.flush",
+        "producer.send_offsets",
+        "producer.commit_transaction",
+    ]
+
+
+def test_an_open_transaction_is_not_opened_again() -> None:
+    with opened() as (transaction, switch):
+        transaction.open()
+        transaction.open()
+        assert switch.counts["producer.begin_transaction", "before"] == 1
+
+
+@pytest.mark.parametrize("call", ["begin_transaction", "produce", "flush", "send_offsets"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("error", ["INVALID_PRODUCER_EPOCH", "_TIMED_OUT", "_FENCED"])
+def test_whatever_fails_before_the_commit_aborts(call: str, when: When, error: str) -> None:
+    with opened(f"producer.{call}:{when}:1:raise={error}") as (transaction, _):
+        with pytest.raises(TransactionAborted, match=error):
+            produce_and_commit(transaction)
+        assert transaction.phase is Phase.ABORTED
+        assert not transaction.is_open
+
+
+def produce_and_commit(transaction: Transaction) -> None:
+    produce(transaction)
+    transaction.commit(OFFSETS)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("error", "phase", "kind"),
+    [
+        ("INVALID_PRODUCER_EPOCH", Phase.ABORTED, TransactionAborted),
+        ("_TIMED_OUT", Phase.UNKNOWN, OutcomeUnknown),
+        ("_TRANSPORT", Phase.UNKNOWN, OutcomeUnknown),
+    ],
+)
+def test_a_commit_that_fails_is_aborted_only_where_kafka_says_so(
+    when: When, error: str, phase: Phase, kind: type[Exception]
+) -> None:
+    with opened(f"producer.commit_transaction:{when}:1:raise={error}") as (transaction, _):
+        with pytest.raises(kind, match=error):
+            produce_and_commit(transaction)
+        assert transaction.phase is phase
+
+
+def test_a_slow_commit_counts_as_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLOW_COMMIT_SECONDS", 0.05)
+    with opened("producer.commit_transaction:after:1:pause:0.1") as (transaction, _):
+        with pytest.raises(OutcomeUnknown, match=r"closing took 0\.\d s and may have been retried"):
+            produce_and_commit(transaction)
+        assert transaction.phase is Phase.UNKNOWN
+
+
+def test_offsets_are_never_empty_and_never_unfenced() -> None:
+    with opened() as (transaction, _):
+        produce(transaction)
+        with pytest.raises(AssertionError, match="a transaction without offsets is not fenced"):
+            transaction.commit(Frozen([GroupCommit({})], MEMBER))
+        with pytest.raises(AssertionError, match="without a generation"):
+            transaction.commit(Frozen(OFFSETS.groups, NO_MEMBER))
+        assert transaction.is_open, "nothing was sent"
+
+
+@pytest.mark.parametrize(("membership", "fenced"), [(MEMBER, True), (NO_MEMBER, False), (b"", False), (None, False)])
+def test_only_a_generation_fences(membership: object, fenced: bool) -> None:
+    assert is_fenced(membership) is fenced
+
+
+def test_an_abort_ends_an_open_transaction_and_nothing_else() -> None:
+    with opened() as (transaction, switch):
+        transaction.abort()
+        assert transaction.phase is Phase.IDLE
+        transaction.open()
+        transaction.abort()
+        transaction.abort()
+        assert transaction.phase is Phase.ABORTED
+        assert switch.counts["producer.abort_transaction", "before"] == 1
+
+
+def test_an_abort_that_fails_leaves_it_to_the_restart() -> None:
+    with opened("producer.abort_transaction:before:1:raise=_TIMED_OUT") as (transaction, _):
+        transaction.open()
+        transaction.abort()
+        assert transaction.phase is Phase.ABORTED
+
+
+def test_a_message_too_large_to_leave_is_looked_for_then_named_then_final() -> None:
+    quarantine = Quarantine()
+    with opened(quarantine=quarantine, **{"message.max.bytes": "1000"}) as (transaction, _):
+        transaction.open()
+        with pytest.raises(TransactionAborted, match="MSG_SIZE_TOO_LARGE"):
+            transaction.produce_columns("out", [b"x" * 2000], [None], lambda: [ORIGIN])
+    assert (quarantine.careful, quarantine.refused) == (True, {})
+    for last in (TransactionAborted, ConfigurationError):
+        with opened(quarantine=quarantine, **{"message.max.bytes": "1000"}) as (transaction, _):
+            transaction.open()
+            with pytest.raises(last):
+                transaction.produce_columns("out", [b"x" * 2000], [None], lambda: [ORIGIN])
+    assert list(quarantine.refused) == [ORIGIN]
+
+
+def test_a_closed_transaction_can_be_closed_again() -> None:
+    with opened() as (transaction, _):
+        transaction.close()
