@@ -17,7 +17,8 @@ from typing import TypeAlias
 
 from streamserve.clock import Clock
 from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick, coordinates_of
-from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, decode_states, newest_by_group
+from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, newest_by_group
+from streamserve.dataflow.handover import Handover
 from streamserve.dataflow.intake import HELD_ROWS, Intake
 from streamserve.dataflow.plan import Plan
 from streamserve.dataflow.schedule import Schedule
@@ -27,7 +28,6 @@ from streamserve.kafka.calls import Calls
 from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.marks import TopicPartitionKey
 from streamserve.kafka.quarantine import Quarantine
-from streamserve.kafka.restore import StateReader, Takeover
 from streamserve.kafka.transaction import Frozen, Transaction
 from streamserve.observer import Observer
 from streamserve.records import Origin, RawRecord
@@ -88,18 +88,11 @@ class Engine:
         self._quarantine = quarantine
         self._plan = plan
         self._settings = settings
-        self._calls = calls
         self._observer = observer
         self._interval = to_milliseconds(settings.commit_interval) / 1000
         self._stations: Stations | None = None
         self._pending: deque[RecordBatch] = deque()
         self._covered = _Openings()
-        self._takeover: Takeover | None = None
-        self._takeover_started = 0.0
-        self._state_reader: StateReader | None = None
-        self._restoring: list[Group] = []
-        self._starting: list[Group] = []
-        self._parked: dict[GroupKey, Group] = {}
         self._housekept = self._collected = time.monotonic()
         self._paused: set[TopicPartitionKey] = set()
         self.groups: dict[GroupKey, Group] = {}
@@ -109,6 +102,7 @@ class Engine:
         self.consumer = GroupConsumer(
             plan.app, topics, settings, calls, self, reports_ends=any(part.merges for part in plan.parts)
         )
+        self._handover = Handover(plan, settings, calls, self.consumer, self._new_states, observer)
 
     def attach(self, stations: Stations) -> None:
         """Connect the compiled dataflow; before the first turn."""
@@ -124,6 +118,9 @@ class Engine:
         if self._stations is None:
             raise AssertionError("the engine turns only with a dataflow attached")
         return self._stations
+
+    def _new_states(self, group: Group, snapshots: Mapping[str, bytes]) -> dict[str, GroupState]:
+        return self.stations.new_states(group, snapshots)
 
     @property
     def failed(self) -> bool:
@@ -202,14 +199,10 @@ class Engine:
 
     def _arrived(self) -> list[RecordBatch]:
         """Return what can be processed now; an idle worker waits for the first record."""
-        busy = self.transaction.is_open or self._is_taking_over
+        busy = self.transaction.is_open or self._handover.busy
         limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
         records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
         return self._sort(records) if records else self._release()
-
-    @property
-    def _is_taking_over(self) -> bool:
-        return bool(self._takeover or self._state_reader or self._starting)
 
     def _idle_seconds(self) -> float:
         return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next())
@@ -292,8 +285,9 @@ class Engine:
         offsets = self.transaction.commit(Frozen([commit for _, commit in frozen], self.consumer.membership))
         self.healthy = True
         now = time.monotonic()
-        for (group, _), offset in zip(frozen, offsets, strict=True):
-            group.state_offset, group.moved, group.committed_at = offset, False, now
+        for (group, commit), offset in zip(frozen, offsets, strict=True):
+            group.state_from, group.state_offset = commit.state_from, offset
+            group.moved, group.committed_at = False, now
         self._observer.committed(self._covered.records, now - started)
         wall_ms = time.time() * 1000
         self._observer.latencies([(wall_ms - sample) / 1000 for sample in self._covered.samples])
@@ -331,13 +325,11 @@ class Engine:
         for topic, number in partitions:
             by_topic.setdefault(topic, []).append(number)
         self._observer.assigned(by_topic)
-        self._restoring = groups
-        self._takeover_started = time.monotonic()
         if not groups:
             self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
             return
         self._observer.ready(False, "restoring partitions")
-        self._takeover = Takeover(self._plan.app, sorted(owned), self.consumer, self._settings, self._calls)
+        self._handover.begin(groups)
 
     def on_revoked(self, partitions: Sequence[TopicPartitionKey], *, lost: bool) -> None:
         """End the open transaction before the partitions leave: committed, or aborted when they may be gone already."""
@@ -347,82 +339,22 @@ class Engine:
         for intake in self.stations.intakes.values():
             intake.forget()
         self._paused.clear()
-        self._forget_takeover()
+        self._handover.forget()
         self._observer.ready(False, "waiting for partitions")
         if lost:
             self.transaction.abort()
             raise TransactionAborted(f"the group gave {len(partitions)} partition(s) away without asking")
         self._commit()
-        self._parked, self.groups = self.groups, {}
-
-    def _forget_takeover(self) -> None:
-        """Drop a take-over that is under way: what it read holds no more."""
-        if self._state_reader is not None:
-            self._state_reader.close()
-        self._takeover = self._state_reader = None
-        self._restoring, self._starting = [], []
+        self._handover.park(self.groups)
+        self.groups = {}
 
     def _take_over(self) -> None:
         """Go on with taking over what was assigned, one bounded piece at a time."""
-        if self._takeover is not None and self._state_reader is None and self._takeover.step():
-            self._settle_positions(self._takeover)
-            self._request_states()
-            self._takeover = None
-        elif self._state_reader is not None:
-            snapshots = self._state_reader.step()
-            if snapshots is not None:
-                self._state_reader.close()
-                self._state_reader = None
-                self._restore(snapshots)
-        elif self._starting:
-            self._start_groups()
-
-    def _settle_positions(self, takeover: Takeover) -> None:
-        """Give each group its committed position; one that comes back unchanged keeps its state."""
-        for index, group in enumerate(self._restoring):
-            committed = {key: takeover.committed[key] for key in group.inputs}
-            positions = {key: item.offset for key, item in committed.items() if item.offset is not None}
-            parked = self._parked.get(group.key)
-            if parked is not None and positions and parked.positions == positions:
-                self._restoring[index] = parked
-                continue
-            marks = [item.mark for item in committed.values() if item.mark is not None]
-            group.positions = positions
-            group.watermark_ms = max((m.watermark_ms for m in marks if m.watermark_ms is not None), default=None)
-            group.state_offset = max((m.state_offset for m in marks if m.state_offset is not None), default=None)
-        self._parked = {}
-
-    def _request_states(self) -> None:
-        wanted: dict[int, dict[int, bytes]] = {}
-        for group in self._restoring:
-            if group.state_offset is not None and not group.states and self._plan.is_stateful:
-                wanted.setdefault(group.partition, {})[group.state_offset] = group.part.name.encode()
-        if not wanted:
-            self._restore({})
-            return
-        self._state_reader = StateReader(self._plan.state_topic, self._settings, self._calls)
-        self._state_reader.request(wanted)
-
-    def _restore(self, snapshots: Mapping[tuple[int, bytes], bytes]) -> None:
-        """Make the states of what is taken over, from ``snapshots`` where there are any."""
-        for group in self._restoring:
-            if not group.states:
-                value = snapshots.get((group.partition, group.part.name.encode()))
-                group.states = self.stations.new_states(group, decode_states(value) if value else {})
-        self._restoring, self._starting = [], self._restoring
-        self._start_groups()
-
-    def _start_groups(self) -> None:
-        """Begin to read what is restored, as soon as the consumer is ready for it."""
-        if not self.consumer.start({key: group.positions.get(key) for group in self._starting for key in group.inputs}):
-            return
-        now = time.monotonic()
-        for group in self._starting:
-            self.groups[group.key] = group
-            self._observer.restored(f"{group.part.name}[{group.partition}]", now - self._takeover_started)
-        self._starting = []
-        self._housekept = now
-        self._observer.ready(True, "")
+        started = self._handover.step()
+        if started:
+            self.groups.update((group.key, group) for group in started)
+            self._housekept = time.monotonic()
+            self._observer.ready(True, "")
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 
@@ -435,7 +367,7 @@ class Engine:
         if now - self._housekept < _HOUSEKEEPING_SECONDS:
             return
         self._housekept = now
-        self.healthy |= not self._is_taking_over
+        self.healthy |= not self._handover.busy
         self.report_lag()
         for group in self.groups.values():
             if group.positions and group.committed_at and now - group.committed_at > _RECOMMIT_SECONDS:
@@ -452,7 +384,7 @@ class Engine:
 
     def close(self) -> None:
         """Let go of all clients, whatever state they are in; commits nothing."""
-        for step in (self.transaction.abort, self._forget_takeover, self.consumer.close, self.transaction.close):
+        for step in (self.transaction.abort, self._handover.forget, self.consumer.close, self.transaction.close):
             with suppress(StreamserveError):  # this incarnation is over for another reason
                 step()
 

@@ -53,6 +53,7 @@ class Group:
     positions: dict[TopicPartitionKey, int] = field(default_factory=dict[TopicPartitionKey, int])
     watermark_ms: int | None = None
     state_offset: int | None = None
+    state_from: int | None = None
     states: dict[str, GroupState] = field(default_factory=dict[str, GroupState])
     moved: bool = False
     committed_at: float = 0.0

@@ -1,4 +1,4 @@
-"""What is stored beside each committed offset: who committed it, its watermark, and where its state stands."""
+"""What is stored beside each committed offset: who committed it, its watermark, and from where its state is read."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import msgspec
 TopicPartitionKey: TypeAlias = tuple[str, int]
 """A topic and a partition number."""
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class OffsetMark(msgspec.Struct, frozen=True, array_like=True):
     """The metadata of a committed offset (Kafka allows 4,096 bytes; this takes under 250).
 
     >>> OffsetMark.decode(OffsetMark("host-0", 1_000, 42).encode())
-    OffsetMark(instance='host-0', watermark_ms=1000, state_offset=42, format=1)
+    OffsetMark(instance='host-0', watermark_ms=1000, state_from=42, format=2)
     >>> OffsetMark.decode("written by something else") is None
     True
     """
 
     instance: str
     watermark_ms: int | None
-    state_offset: int | None
+    state_from: int | None
     format: int = _FORMAT
 
     def encode(self) -> str:

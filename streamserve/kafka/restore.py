@@ -1,13 +1,14 @@
 """Taking partitions over: settle what a dead owner left open, then read the committed offsets and the state.
 
 The order matters: a dead owner's open transaction would keep the committed offsets unstable until its time-out, so
-its transactional ids are fenced first; the offsets name the state record; a ``read_committed`` reader waits for it.
+its transactional ids are fenced first; the offsets say from where on the state is read, up to the changelog's end.
 Nothing here runs inside a rebalance callback, and one ``step`` is short: other partitions go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from confluent_kafka import (
     Consumer,
@@ -31,32 +32,67 @@ _READ_SECONDS = 0.05
 _READ_RECORDS = 100
 
 
+class StoredState(NamedTuple):
+    """A state record: where it stands in its changelog's partition, and its value."""
+
+    offset: int
+    value: bytes
+
+
 class StateReader:
-    """Reads single state records of a changelog by their offsets."""
+    """Reads the last state records of partition groups from their changelog.
+
+    Each is looked for from a known offset up to the changelog's end, and the end is as an *uncommitted* reader sees it:
+    a record of a transaction whose markers are still on their way is waited for (KAFKA-10167).
+    """
 
     def __init__(self, topic: str, settings: Settings, calls: Calls) -> None:
         self._topic = topic
         self._calls = calls
         self._brokers = settings.bootstrap_servers
-        self._consumer = Consumer(
-            {**restore_config(settings, isolation="read_committed"), "enable.partition.eof": True}
+        config = {**restore_config(settings, isolation="read_committed"), "auto.offset.reset": "earliest"}
+        self._consumer = Consumer({**config, "enable.partition.eof": True})
+        self._ends = Consumer(restore_config(settings, isolation="read_uncommitted"))
+        self._wanted: dict[int, dict[bytes, int]] = {}
+        self._open: dict[int, int] = {}
+        self._found: dict[tuple[int, bytes], StoredState] = {}
+
+    def request(self, wanted: Mapping[int, Mapping[bytes, int]]) -> None:
+        """Begin to read; ``wanted`` has, by partition, each key and the offset from where on to look for it.
+
+        Raises:
+            ConfigurationError: the changelog ends before such an offset: it is not the one that was written.
+            BrokerUnavailable: no broker answers.
+        """
+        self._wanted = {partition: dict(keys) for partition, keys in wanted.items()}
+        with translated(f"restore from {self._topic!r}", self._brokers):
+            self._open = {partition: self._end(partition) for partition in self._wanted}
+        for partition, keys in self._wanted.items():
+            for start in keys.values():
+                if start >= self._open[partition]:
+                    raise self._gone(partition, start)
+        self._consumer.assign(
+            [TopicPartition(self._topic, partition, min(keys.values())) for partition, keys in self._wanted.items()]
         )
-        self._wanted: dict[int, dict[int, bytes]] = {}
-        self._found: dict[tuple[int, bytes], bytes] = {}
 
-    def request(self, wanted: dict[int, dict[int, bytes]]) -> None:
-        """Begin to read; ``wanted`` has the key expected at each offset of each partition."""
-        self._wanted = {partition: dict(offsets) for partition, offsets in wanted.items() if offsets}
-        starts = [TopicPartition(self._topic, part, min(offsets)) for part, offsets in self._wanted.items()]
-        self._consumer.assign(starts)
+    def _end(self, partition: int) -> int:
+        place = TopicPartition(self._topic, partition)
+        _, end = self._calls(
+            "changelog.high_watermark", self._ends.get_watermark_offsets, place, _REQUEST_SECONDS, cached=False
+        )
+        return end
 
-    def step(self) -> dict[tuple[int, bytes], bytes] | None:
-        """Read on for a moment; return all states by partition and key once they are complete."""
-        if self._wanted:
+    def step(self) -> dict[tuple[int, bytes], StoredState] | None:
+        """Read on for a moment; return all states by partition and key once they are complete.
+
+        Raises:
+            ConfigurationError: a state that must be there is not.
+        """
+        if self._open:
             with translated(f"restore from {self._topic!r}", self._brokers):
                 for message in self._calls("changelog.read", self._read):
                     self._take(message)
-        return None if self._wanted else self._found
+        return None if self._open else self._checked()
 
     def _read(self) -> list[Message]:
         """``consume`` would wait for all of its records or the whole time: so take what is there, then wait for one."""
@@ -64,43 +100,46 @@ class StateReader:
         first = None if messages else self._consumer.poll(_READ_SECONDS)
         return messages if first is None else [first]
 
-    def _gone(self, partition: int, offset: int) -> ConfigurationError:
-        return ConfigurationError(
-            f"the state at {self._topic}[{partition}]@{offset}, which the committed offsets name, is gone: was the"
-            " changelog deleted, or is its cleanup.policy not 'compact'? To start with empty state, delete the group's"
-            " committed offsets, or set them where the app shall go on."
-        )
-
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
             self._judge(message, error)
             return
-        partition, offset, key, value = message.partition(), message.offset(), message.key(), message.value()
-        offsets = self._wanted.get(partition) if partition is not None else None
-        if partition is None or offset is None or not offsets or offsets.get(offset) != key or key is None:
-            return
-        self._found[partition, key] = value or b""
-        del offsets[offset]
-        if not offsets:
-            del self._wanted[partition]
+        partition, key, value = message.partition(), message.key(), message.value()
+        if partition is not None and key is not None and key in self._wanted.get(partition, {}):
+            self._found[partition, key] = StoredState(message.offset() or 0, value or b"")
 
     def _judge(self, message: Message, error: KafkaError) -> None:
-        """Raise unless ``error`` passes by itself; at the partition's end nothing more will come."""
+        """Note a partition's end; raise unless ``error`` passes by itself."""
         partition, code = message.partition() or 0, error.code()
-        wanted = max(self._wanted.get(partition, [-1]))
-        is_end = code == KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's public code
-        is_past = is_end and 0 <= wanted < (message.offset() or 0)
-        if is_past or code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's public code
-            raise self._gone(partition, wanted)
-        passes = is_end or code in UNREACHABLE or error.retriable()
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
+            if (message.offset() or 0) >= self._open.get(partition, 0):
+                self._open.pop(partition, None)
+            return
+        passes = code in UNREACHABLE or error.retriable()
         if not passes or code == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's public code
             raise KafkaException(error)
+
+    def _checked(self) -> dict[tuple[int, bytes], StoredState]:
+        """Return what was found, which must be all: compaction keeps the last record of a key."""
+        for partition, keys in self._wanted.items():
+            for key, start in keys.items():
+                if (partition, key) not in self._found:
+                    raise self._gone(partition, start)
+        return self._found
+
+    def _gone(self, partition: int, offset: int) -> ConfigurationError:
+        return ConfigurationError(
+            f"the state at {self._topic}[{partition}] from offset {offset} on, which the committed offsets name, is"
+            " gone: was the changelog deleted, or is its cleanup.policy not 'compact'? To start with empty state,"
+            " delete the group's committed offsets, or set them where the app shall go on."
+        )
 
     def close(self) -> None:
         """Let go of the reader."""
         with translated(f"stop reading {self._topic!r}", self._brokers):
             self._consumer.close()
+            self._ends.close()
 
 
 class Takeover:

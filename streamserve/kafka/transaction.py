@@ -7,8 +7,8 @@
 Everything that a batch produces goes into the open transaction. Closing it, in this order:
 
 1. produce the changelog records that were frozen with the positions;
-2. flush, and check every delivery;
-3. send the frozen positions with the group metadata read when they were polled;
+2. send the frozen positions with the group metadata read when they were polled, while the messages are on their way;
+3. flush, and check every delivery;
 4. commit.
 
 A transaction that ends in any other way than *committed* ends the engine's incarnation: the restart re-initialises the
@@ -91,13 +91,21 @@ class GroupCommit:
     """One partition group's share of a commit.
 
     ``positions`` are next offsets by topic and partition. ``state`` is the group's new state record, if it changed;
-    ``state_offset`` is where its last one stands.
+    ``state_offset`` is where its last one stands, ``None`` before the first.
     """
 
     positions: Mapping[TopicPartitionKey, int]
     watermark_ms: int | None = None
     state: Emission | None = None
     state_offset: int | None = None
+
+    @property
+    def state_from(self) -> int | None:
+        """Return from where on the changelog is read to find the state as of this commit; ``None``: there is none.
+
+        That is where the *last* record stands: where this commit's will is not known while it is on its way.
+        """
+        return self.state_offset if self.state_offset is not None or self.state is None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,16 +289,16 @@ class Transaction:
         started = time.monotonic()
         with self._aborting("close the transaction"):
             delivered = [self._produce_state(group) for group in frozen.groups]  # 1
-            self._flush()  # 2
-            state_offsets = [offset() for offset in delivered]
-            self._calls(  # 3
+            self._calls(  # 2
                 "producer.send_offsets",
                 self._in_time,
                 self._producer.send_offsets_to_transaction,
-                self._offsets(frozen.groups, state_offsets),
+                self._offsets(frozen.groups),
                 frozen.membership,
                 _CLOSE_SECONDS,
             )
+            self._flush()  # 3
+            state_offsets = [offset() for offset in delivered]
         self._commit_producer()  # 4
         self._check_outcome(time.monotonic() - started)
         self._enter(Phase.COMMITTED)
@@ -322,11 +330,11 @@ class Transaction:
         )
         return lambda: delivered[0]
 
-    def _offsets(self, groups: Sequence[GroupCommit], state_offsets: Sequence[int | None]) -> list[TopicPartition]:
+    def _offsets(self, groups: Sequence[GroupCommit]) -> list[TopicPartition]:
         return [
             TopicPartition(topic, partition, offset, metadata=mark)
-            for group, state_offset in zip(groups, state_offsets, strict=True)
-            for mark in [OffsetMark(self._instance, group.watermark_ms, state_offset).encode()]
+            for group in groups
+            for mark in [OffsetMark(self._instance, group.watermark_ms, group.state_from).encode()]
             for (topic, partition), offset in group.positions.items()
         ]
 

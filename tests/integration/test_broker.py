@@ -22,7 +22,7 @@ from streamserve.broker.distribution import find_distribution
 from streamserve.broker.manifest import load_manifest
 from streamserve.broker.paths import kafka_cache
 from streamserve.broker.server import LocalBroker, start, status, stop
-from streamserve.cli.broker import broker
+from streamserve.cli.broker import broker as commands
 from streamserve.errors import LocalBrokerError
 
 from .conftest import MakeTopics, topic_maker
@@ -41,13 +41,13 @@ def test_broker_runs_on_its_own_from_start_to_stop(data_dir: Path) -> None:
     command = CliRunner()
     folder = ["--data-dir", str(data_dir), "--json"]
 
-    started = command.invoke(broker, ["start", "--port", "0", *folder])
+    started = command.invoke(commands, ["start", "--port", "0", *folder])
     assert started.exit_code == 0, started.output
     broker = json.loads(started.stdout)
-    again = json.loads(command.invoke(broker, ["start", *folder]).stdout)
-    seen = command.invoke(broker, ["status", *folder])
-    stopped = command.invoke(broker, ["stop", *folder])
-    gone = command.invoke(broker, ["status", *folder])
+    again = json.loads(command.invoke(commands, ["start", *folder]).stdout)
+    seen = command.invoke(commands, ["status", *folder])
+    stopped = command.invoke(commands, ["stop", *folder])
+    gone = command.invoke(commands, ["status", *folder])
 
     assert broker["state"] == "started"
     assert again == broker | {"state": "runs already"}

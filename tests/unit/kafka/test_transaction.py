@@ -19,7 +19,7 @@ from streamserve.testing.faults import FaultSwitch, parse_faults
 
 NO_MEMBER = b"CGMDv2:" + b"\xff" * 4 + b"app\0\0\1"
 MEMBER = b"CGMDv2:" + (7).to_bytes(4, "little") + b"app\0member\0\1"
-OFFSETS = Frozen([GroupCommit({("in", 0): 5}, 1_000, Emission("state", b"s", b"part", partition=0))], MEMBER)
+OFFSETS = Frozen([GroupCommit({("out", 0): 5}, 1_000, Emission("state", b"s", b"part", partition=0))], MEMBER)
 ORIGIN = Origin("echo", Coordinates("in", 0, 4))
 
 
@@ -58,19 +58,19 @@ def test_only_the_drawn_transitions_are_possible(before: Phase, after: Phase) ->
 
 def test_a_transaction_commits_outputs_state_and_offsets_and_is_idle_again() -> None:
     with opened() as (transaction, switch):
-        for turn in range(3):
+        for state_offset in (0, 0, 2):  # two producers in turn, each with a mock of its own; offset 1 is a marker
             produce(transaction)
             assert transaction.is_open
             assert transaction.open_seconds > 0
-            assert transaction.commit(OFFSETS) == [turn // 2], "two producers in turn, each with a mock of its own"
+            assert transaction.commit(OFFSETS) == [state_offset]
             assert transaction.phase is Phase.IDLE
         order = [name for (name, when), _ in switch.counts.items() if when == "before"]
     assert order == [
         "producer.init_transactions",
         "producer.begin_transaction",
         "producer.produce",
-        "producer.flush",
         "producer.send_offsets",
+        "producer.flush",
         "producer.commit_transaction",
     ]
 

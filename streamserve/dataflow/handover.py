@@ -1,0 +1,147 @@
+"""What happens to partition groups between two owners, one bounded step at a time, outside rebalance callbacks.
+
+    assigned ──▶ positions ──▶ state ──▶ reading
+                 (fence dead   (one record
+                  owners)       a group)
+
+A rebalance on the way starts it anew. A group that comes back to this worker with its committed offsets unchanged keeps
+the state that it had.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from streamserve.dataflow.groups import Group, GroupKey, GroupState, decode_states
+from streamserve.dataflow.plan import Plan
+from streamserve.kafka.calls import Calls
+from streamserve.kafka.consumer import GroupConsumer
+from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
+from streamserve.kafka.restore import StateReader, StoredState, Takeover
+from streamserve.observer import Observer
+from streamserve.settings import Settings
+
+
+class Handover:
+    """Takes over the groups given to ``begin``: ``step`` until it is not ``busy`` any more.
+
+    ``new_states`` makes the states of a group, from their snapshots where there are any.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        calls: Calls,
+        consumer: GroupConsumer,
+        new_states: Callable[[Group, Mapping[str, bytes]], dict[str, GroupState]],
+        observer: Observer,
+    ) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._calls = calls
+        self._consumer = consumer
+        self._new_states = new_states
+        self._observer = observer
+        self._began = 0.0
+        self._takeover: Takeover | None = None
+        self._reader: StateReader | None = None
+        self._restoring: list[Group] = []
+        self._starting: list[Group] = []
+        self._parked: Mapping[GroupKey, Group] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Return whether groups are being taken over."""
+        return bool(self._takeover or self._reader or self._starting)
+
+    def begin(self, groups: Sequence[Group]) -> None:
+        """Start to take over ``groups``; it happens in ``step``."""
+        self._began = time.monotonic()
+        self._restoring = list(groups)
+        inputs = sorted({key for group in groups for key in group.inputs})
+        self._takeover = Takeover(self._plan.app, inputs, self._consumer, self._settings, self._calls)
+
+    def forget(self) -> None:
+        """Drop a take-over that is under way: what it read holds no more."""
+        reader, self._reader = self._reader, None
+        self._takeover = None
+        self._restoring, self._starting = [], []
+        if reader is not None:
+            reader.close()
+
+    def park(self, groups: Mapping[GroupKey, Group]) -> None:
+        """Keep ``groups``, all committed, for the case that they come back unchanged."""
+        self._parked = groups
+
+    def step(self) -> list[Group]:
+        """Do the next bounded piece of work; return the groups that are read from now on.
+
+        Raises:
+            EngineRestart, OutageError, ConfigurationError: they cannot be taken over.
+        """
+        if self._takeover is not None:
+            if self._takeover.step():
+                self._settle_positions(self._takeover.committed)
+                self._takeover = None
+                self._request_states()
+        elif self._reader is not None:
+            self._read_states(self._reader)
+        return self._start() if self._starting else []
+
+    def _settle_positions(self, committed: Mapping[TopicPartitionKey, Committed]) -> None:
+        """Give each group its committed position; one that comes back unchanged keeps its state."""
+        for index, group in enumerate(self._restoring):
+            found = {key: committed[key] for key in group.inputs}
+            positions = {key: item.offset for key, item in found.items() if item.offset is not None}
+            marks = [item.mark for item in found.values() if item.mark is not None]
+            state_from = max((m.state_from for m in marks if m.state_from is not None), default=None)
+            parked = self._parked.get(group.key)
+            if parked is not None and positions and (parked.positions, parked.state_from) == (positions, state_from):
+                self._restoring[index] = parked
+                continue
+            group.positions, group.state_from = positions, state_from
+            group.watermark_ms = _watermark_of(marks)
+        self._parked = {}
+
+    def _request_states(self) -> None:
+        wanted: dict[int, dict[bytes, int]] = {}
+        for group in self._restoring:
+            if group.state_from is not None and not group.states and self._plan.is_stateful:
+                wanted.setdefault(group.partition, {})[group.part.name.encode()] = group.state_from
+        if not wanted:
+            self._restore({})
+            return
+        self._reader = StateReader(self._plan.state_topic, self._settings, self._calls)
+        self._reader.request(wanted)
+
+    def _read_states(self, reader: StateReader) -> None:
+        stored = reader.step()
+        if stored is not None:
+            self._reader = None
+            reader.close()
+            self._restore(stored)
+
+    def _restore(self, stored: Mapping[tuple[int, bytes], StoredState]) -> None:
+        """Make the states of what is taken over, from what is ``stored`` where there is something."""
+        for group in self._restoring:
+            if not group.states:
+                found = stored.get((group.partition, group.part.name.encode()))
+                group.state_offset = found.offset if found is not None else None
+                group.states = self._new_states(group, decode_states(found.value) if found is not None else {})
+        self._restoring, self._starting = [], self._restoring
+
+    def _start(self) -> list[Group]:
+        """Begin to read what is restored, as soon as the consumer is ready for it."""
+        started = self._starting
+        if not self._consumer.start({key: group.positions.get(key) for group in started for key in group.inputs}):
+            return []
+        self._starting = []
+        for group in started:
+            self._observer.restored(f"{group.part.name}[{group.partition}]", time.monotonic() - self._began)
+        return started
+
+
+def _watermark_of(marks: Sequence[OffsetMark]) -> int | None:
+    return max((mark.watermark_ms for mark in marks if mark.watermark_ms is not None), default=None)
