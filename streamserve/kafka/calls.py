@@ -22,6 +22,7 @@ CALL_NAMES = (
     "group.describe",
     "group.last_owners",
     "fence.init_transactions",
+    "changelog.high_watermark",
     "changelog.read",
     "producer.init_transactions",
     "producer.begin_transaction",

@@ -25,9 +25,10 @@ __all__ = ["Baselines", "GroupMonitor", "MonitorPlan"]
 Baselines: TypeAlias = Callable[[str], Baseline]
 """Gives the baseline of a model version, empty where it has none."""
 
-_BLOCK = 256
-"""Rows counted at once. Statistics are the same for any split of the stream into batches, because blocks always end
-at the same rows: after 256, or where a window closes."""
+_BLOCK_ROWS = 256
+_BLOCK_CELLS = 1024
+"""Rows counted at once: 256, or more where few columns keep what a snapshot holds of them small. Statistics are the
+same for any split of the stream into batches, because blocks always end at the same rows, or where a window closes."""
 
 _Message = TypeVar("_Message", DriftStatistics, DriftAlarm)
 
@@ -66,6 +67,7 @@ class GroupMonitor:
         self._baseline = baseline
         self._measures = Measures.of(self.plan.columns, baseline, self.plan.slices)
         self._layout = self._measures.layout
+        self._block = max(_BLOCK_ROWS, _BLOCK_CELLS // max(1, len(self._layout.numeric) + len(self._layout.text)))
         self._windows = Windows(self._measures, self.plan.window_ms)
         self._detectors = {
             name: ColumnDetectors.start(name, templates)
@@ -104,7 +106,7 @@ class GroupMonitor:
         self._waiting.append(rows)
         self._waiting_rows += len(rows)
         self._ordinal += len(rows)
-        if self._waiting_rows >= _BLOCK:
+        if self._waiting_rows >= self._block:
             self._count_blocks()
         self.dirty = True
 
@@ -145,9 +147,9 @@ class GroupMonitor:
 
     def _count_blocks(self) -> None:
         rows = Rows.join(self._waiting)
-        whole = len(rows) - len(rows) % _BLOCK
-        for start in range(0, whole, _BLOCK):
-            self._windows.update(rows.cut(start, start + _BLOCK))
+        whole = len(rows) - len(rows) % self._block
+        for start in range(0, whole, self._block):
+            self._windows.update(rows.cut(start, start + self._block))
         self._waiting_rows = len(rows) - whole
         self._waiting = [rows.cut(whole).copy()] if self._waiting_rows else []
 

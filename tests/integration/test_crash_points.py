@@ -26,7 +26,7 @@ PREPARATION = {
 }
 """Failures that lead to a call which only the end of an incarnation makes."""
 ONLY_AFTER_A_DEAD_OWNER = {"group.describe", "fence.init_transactions"}
-ONLY_WITH_STATE = {"consumer.seek", "changelog.read", *ONLY_AFTER_A_DEAD_OWNER}
+ONLY_WITH_STATE = {"consumer.seek", "changelog.high_watermark", "changelog.read", *ONLY_AFTER_A_DEAD_OWNER}
 WHENS = ("before", "after")
 ORDINALS = {
     "consumer.poll": 30,
