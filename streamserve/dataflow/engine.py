@@ -170,6 +170,7 @@ class Engine:
             return None
         if self._is_full():
             self._commit()
+            self._keep_house()
         if self._pending:
             return [self._admit(self._pending.popleft())]
         self._take_over()
@@ -359,7 +360,7 @@ class Engine:
     # --- housekeeping -------------------------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
-        """Do what can wait until the worker is idle: garbage, lag figures, renewing idle offsets."""
+        """Do, between two transactions, what need not be done in each: garbage, lag figures, renewing idle offsets."""
         now = time.monotonic()
         if now - self._collected > _GARBAGE_SECONDS:
             gc.collect()
