@@ -367,7 +367,18 @@ class Transaction:
         if not error.txn_requires_abort():
             return self._unknown(f"commit: {error.str()} ({error.name()})")
         self._enter(Phase.ABORTED)
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self.note_oversize(None)
         return TransactionAborted(f"commit: {error.str()} ({error.name()})")
+
+    def broken_by(self, error: KafkaError) -> KafkaError:
+        """Return what broke the transaction before ``error``: the client tells it to transaction calls only."""
+        try:
+            self._producer.poll(0)  # delivery reports first: they may name the message
+            self._producer.begin_transaction()
+        except KafkaException as exception:
+            return kafka_error(exception)
+        return error
 
     def _unknown(self, why: str) -> OutcomeUnknown:
         self._enter(Phase.UNKNOWN)
@@ -416,7 +427,9 @@ class _Aborting:
         if isinstance(error, BufferError):
             raise TransactionAborted(f"{self._doing}: the queue stayed full for {_FLUSH_SECONDS:g} s") from error
         if isinstance(error, KafkaException):
-            cause = kafka_error(error)
+            cause, origin = kafka_error(error), self._origin
+            if cause.code() == KafkaError._STATE:  # noqa: SLF001 - librdkafka's public code
+                cause, origin = self._transaction.broken_by(cause), None
             if cause.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                self._transaction.note_oversize(self._origin)
+                self._transaction.note_oversize(origin)
             raise TransactionAborted(f"{self._doing}: {cause.str()} ({cause.name()})") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from pathlib import Path
 
@@ -150,9 +149,3 @@ def test_a_broker_that_goes_away_under_load_is_waited_for(tmp_path: Path, drive:
         assert_no_anomaly(driver)
         assert driver.drift_counts() == {"x": 4_000, "value": 4_000}
         driver.close()
-
-
-def test_a_killed_worker_says_so_in_its_status(drive: Drive) -> None:
-    driver = drive("echo")
-    worker = driver.start(fault="consumer.subscribe:before:1:kill")
-    assert worker.wait() == -signal.SIGKILL

@@ -17,16 +17,16 @@ from streamserve.observer import Observer
 
 __all__ = ["FeastReader", "describe", "describe_definitions", "is_applied"]
 
-_PROMETHEUS = "PROMETHEUS_MULTIPROC_DIR"
+_PROMETHEUS = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
 
 
 @contextmanager
 def _environment_kept() -> Generator[None]:
     """Undo what importing Feast does to the environment: it points the process's Prometheus client to a folder."""
-    before = os.environ.get(_PROMETHEUS)
+    unset = [name for name in _PROMETHEUS if name not in os.environ]
     yield
-    if before is None:
-        os.environ.pop(_PROMETHEUS, None)
+    for name in unset:
+        os.environ.pop(name, None)
 
 
 def describe(feature_repo: str | Path, service: str, *, full_feature_names: bool = False) -> ServiceDescription:
