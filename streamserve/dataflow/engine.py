@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from streamserve.clock import Clock
 from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick, coordinates_of
-from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, newest_by_group
+from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, newest_by_partition
 from streamserve.dataflow.handover import Handover
 from streamserve.dataflow.intake import HELD_ROWS, Intake
 from streamserve.dataflow.plan import Plan
@@ -82,6 +82,7 @@ class Engine:
     ) -> None:
         self.clock = clock
         self.failure: BaseException | None = None
+        self._joined = False
         self.current: RecordBatch | None = None
         self.healthy = False
         """Whether this incarnation committed anything, or had nothing to do for a while."""
@@ -146,6 +147,7 @@ class Engine:
         self.fail(TransactionAborted(f"an operator raised: {_cause(panic)}"))
         if not self._quarantine.one_by_one:
             self._quarantine.one_by_one = True
+            self._quarantine.suspect(self._positions())
         elif self.current is not None and len(self.current) == 1:
             at = coordinates_of(self.current.records[0])
             for agent in agents:
@@ -191,6 +193,7 @@ class Engine:
         batches = self._arrived()
         if not batches and self.transaction.is_open:
             self._commit()
+            self._keep_house()
             batches = self._arrived()
         if not batches:
             self._keep_house()
@@ -250,9 +253,9 @@ class Engine:
             group = self.groups[batch.part, partition]
             group.positions[topic, partition] = offset
             group.moved = True
-        for (topic, partition), newest in newest_by_group(batch).items():
-            delay = self._plan.topics[topic].max_out_of_orderness_ms
-            self.groups[batch.part, partition].see(topic, newest - delay)
+        for partition, newest in newest_by_partition(batch).items():
+            delays = {topic: self._plan.topics[topic].max_out_of_orderness_ms for topic in newest}
+            self.groups[batch.part, partition].see({topic: newest[topic] - delays[topic] for topic in newest})
         self._covered.records += len(batch) + len(batch.failures)
         self._sample_times(batch)
         return batch
@@ -293,7 +296,7 @@ class Engine:
         wall_ms = time.time() * 1000
         self._observer.latencies([(wall_ms - sample) / 1000 for sample in self._covered.samples])
         self._covered = _Openings()
-        if (self._quarantine.careful or self._quarantine.refused) and self._quarantine.settle(self._positions()):
+        if self._quarantine.is_active and self._quarantine.settle(self._positions()):
             raise EngineRestart("what the broker refused is settled: going on with full batches")
 
     def write(self, output: StepOutput) -> None:
@@ -314,6 +317,7 @@ class Engine:
 
     def on_assigned(self, partitions: Sequence[TopicPartitionKey]) -> None:
         """Note what the group gave; it is taken over step by step, outside this callback."""
+        self._joined = True
         groups = complete_groups(self._plan.parts, partitions)
         owned = {key for group in groups for key in group.inputs}
         if owned != set(partitions):
@@ -368,7 +372,7 @@ class Engine:
         if now - self._housekept < _HOUSEKEEPING_SECONDS:
             return
         self._housekept = now
-        self.healthy |= not self._handover.busy
+        self.healthy |= self._joined and not self._handover.busy
         self.report_lag()
         for group in self.groups.values():
             if group.positions and group.committed_at and now - group.committed_at > _RECOMMIT_SECONDS:

@@ -69,12 +69,18 @@ class Group:
         """Return the topic partitions that make up the group."""
         return [(topic, self.partition) for topic in self.part.topics]
 
-    def see(self, topic: str, newest_ms: int) -> None:
-        """Move the watermark on: it is the least of the topics' newest times seen, and never goes back."""
-        self._newest_ms[topic] = max(newest_ms, self._newest_ms.get(topic, newest_ms))
+    def see(self, newest_ms: Mapping[str, int]) -> None:
+        """Move the watermark on to the least of the topics' newest times seen; it never goes back."""
+        for topic, newest in newest_ms.items():
+            self._newest_ms[topic] = max(newest, self._newest_ms.get(topic, newest))
         low = min(self._newest_ms.values())
         if self.watermark_ms is None or low > self.watermark_ms:
             self.watermark_ms = low
+
+    def resume_watermark(self, watermark_ms: int | None) -> None:
+        """Go on at a stored watermark: every topic was seen up to there, and holds it back until it speaks again."""
+        self.watermark_ms = watermark_ms
+        self._newest_ms = {} if watermark_ms is None else dict.fromkeys(self.part.topics, watermark_ms)
 
     def freeze(self, state_topic: str) -> GroupCommit | None:
         """Return the group's share of a commit, or ``None`` when nothing changed."""
@@ -96,18 +102,19 @@ def decode_states(value: bytes) -> Mapping[str, bytes]:
     return record.states if record.format == _FORMAT else {}
 
 
-def newest_by_group(batch: RecordBatch) -> dict[tuple[str, int], int]:
-    """Return the newest event time of each topic and partition in ``batch``."""
+def newest_by_partition(batch: RecordBatch) -> dict[int, dict[str, int]]:
+    """Return the newest event time of each topic in ``batch``, by partition."""
     if batch.times_ms is None:
         return {}
-    newest: dict[tuple[str, int], int] = {}
+    newest: dict[int, dict[str, int]] = {}
     for partition, start, stop in batch.runs():
+        seen = newest.setdefault(partition, {})
         if isinstance(batch.topics, str):
-            seen = [(batch.topics, max(batch.times_ms[start:stop]))]
+            times = [(batch.topics, max(batch.times_ms[start:stop]))]
         else:
-            seen = zip(batch.topics[start:stop], batch.times_ms[start:stop], strict=True)
-        for topic, time_ms in seen:
-            newest[topic, partition] = max(time_ms, newest.get((topic, partition), time_ms))
+            times = zip(batch.topics[start:stop], batch.times_ms[start:stop], strict=True)
+        for topic, time_ms in times:
+            seen[topic] = max(time_ms, seen.get(topic, time_ms))
     return newest
 
 

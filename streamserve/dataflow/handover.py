@@ -102,7 +102,7 @@ class Handover:
                 self._restoring[index] = parked
                 continue
             group.positions, group.state_from = positions, state_from
-            group.watermark_ms = _watermark_of(marks)
+            group.resume_watermark(_watermark_of(marks))
         self._parked = {}
 
     def _request_states(self) -> None:
@@ -139,6 +139,7 @@ class Handover:
             return []
         self._starting = []
         for group in started:
+            group.committed_at = time.monotonic()
             self._observer.restored(f"{group.part.name}[{group.partition}]", time.monotonic() - self._began)
         return started
 

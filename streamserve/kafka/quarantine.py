@@ -19,7 +19,7 @@ class Quarantine:
     It stays careful until it has committed what the aborted transaction held (``suspects``: next offsets). If nothing
     was refused on the way, it was not a message that was too large but a batch of them: messages are sent ``alone``
     from then on. ``one_by_one`` does the same for user operators that raised: records are taken one at a time until
-    one raises again.
+    one raises again, or all suspects are committed.
 
     >>> quarantine = Quarantine(careful=True)
     >>> quarantine.suspect({("in", 0): 500})
@@ -40,6 +40,11 @@ class Quarantine:
     def sends_alone(self) -> bool:
         """Return whether each message has to travel in a batch of its own."""
         return self.careful or self.alone
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether there is something to settle when a transaction was committed."""
+        return bool(self.careful or self.one_by_one or self.refused)
 
     def suspect(self, positions: Mapping[TopicPartitionKey, int]) -> None:
         """Note that a refused message was among what came before ``positions``."""
@@ -67,7 +72,11 @@ class Quarantine:
             for origin, error in self.refused.items()
             if origin.at.offset >= committed.get((origin.at.topic, origin.at.partition), 0)
         }
-        if not self.careful or any(committed[place] < self.suspects.get(place, 0) for place in committed):
+        if any(committed[place] < self.suspects.get(place, 0) for place in committed):
+            return False
+        self.one_by_one = False
+        if not self.careful:
+            self.suspects.clear()
             return False
         named, self._named = self._named, False
         self.careful = False

@@ -349,7 +349,7 @@ class Transaction:
         left = self._calls("producer.flush", self._producer.flush, _FLUSH_SECONDS)
         if self._failures:
             error = self._failures[0]
-            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            if any(failure.code() == KafkaError.MSG_SIZE_TOO_LARGE for failure in self._failures):
                 self._quarantine.careful = True
             raise TransactionAborted(f"the broker refused {len(self._failures)} message(s): {error.str()}")
         if left:

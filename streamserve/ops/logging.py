@@ -161,7 +161,7 @@ class LoggingObserver(Observer):
 
     def aborted(self, reason: str, message: str) -> None:
         """Tell of a recovery."""
-        self._add(logging.WARNING, "recovering", {"reason": reason, "message": message})
+        self._add(logging.WARNING, "recovering", {"reason": reason}, latest={"message": message})
 
     def model_loaded(self, model: str, version: str, sha256: str, batch_size: int) -> None:
         """Tell which version answers."""
