@@ -47,7 +47,7 @@ _LATENCY_SAMPLES = 32
 class Stations:
     """What the engine needs of the compiled dataflow.
 
-    ``new_states`` makes the empty states of a group, ``restore`` one from its snapshot; ``flush_pushes`` runs before
+    ``new_states`` makes the states of a group, from their snapshots where there are any; ``flush_pushes`` runs before
     each commit.
     """
 

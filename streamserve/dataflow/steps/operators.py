@@ -15,7 +15,7 @@ from streamserve.dataflow.plan import AgentNode
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import EncodeError, PlanError, TransactionAborted
-from streamserve.kafka.transaction import Quarantine
+from streamserve.kafka.quarantine import Quarantine
 from streamserve.records import Coordinates, Emission, Origin
 
 REFUSED = {

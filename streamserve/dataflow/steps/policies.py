@@ -9,7 +9,7 @@ from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordin
 from streamserve.dataflow.plan import OnError
 from streamserve.errors import ConfigurationError
 from streamserve.kafka.dead_letters import dead_letter
-from streamserve.kafka.transaction import Quarantine
+from streamserve.kafka.quarantine import Quarantine
 from streamserve.observer import Observer
 from streamserve.records import Coordinates, Emission
 
