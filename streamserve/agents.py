@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, cast, overload
 
 from typing_extensions import TypeVar
 
+from streamserve.dataflow.declared import Declared
 from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, Next, Send, ask, perform
-from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, MonitorNode, PushNode, TopicNode
+from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, MonitorNode, PushNode, RegroupNode, TopicNode
+from streamserve.dataflow.scope import EventScope, current
 from streamserve.errors import ConfigurationError, EncodeError, PlanError
 from streamserve.features.base import FeatureRow
 from streamserve.records import Prediction, Record, Scalar, to_epoch_ms
@@ -23,20 +26,42 @@ Out = TypeVar("Out")
 E_contra = TypeVar("E_contra", contravariant=True)
 R = TypeVar("R", default=FeatureRow)
 P = TypeVar("P")
+A = TypeVar("A")
 
 
 class Source(Generic[V_co, K_co]):
-    """What an agent reads."""
+    """What an agent reads: a topic, or a topic regrouped by another key."""
 
-    name: str
+    def __init__(self, node: TopicNode, declared: Declared) -> None:
+        self.name = node.name
+        self.node = node
+        self._declared = declared
+
+    def group_by(self, key: str, *, name: str | None = None) -> Source[V_co, str]:
+        """Return the same events under the field ``key``: each key's events, from all partitions, with one worker.
+
+        They go through an internal topic, in the transaction of the records that they come from, and are read again in
+        order of event time; ``name`` (default: ``<topic>-by-<key>``) is its identity.
+        """
+        return self._regrouped(key, name or f"{self.name}-by-{key}")
+
+    def key_by(self, key: Callable[[V_co], A], *, name: str) -> Source[V_co, A]:
+        """Return the same events under what ``key`` makes of them, as ``group_by`` does; no key may go anywhere."""
+        return self._regrouped(key, name)
+
+    def _regrouped(self, key: str | Callable[[Any], Any], name: str) -> Source[V_co, Any]:
+        if self.node.value_type is None:
+            raise PlanError(f"topic {self.name!r} has no value type, so it has no fields to regroup by")
+        node = RegroupNode(name, self.name, f"{self._declared.app}-{name}-regrouped", key)
+        topic = replace(self.node, name=node.topic, key=key, late="process", upstream=self.name)
+        if self._declared.regroupings.setdefault(name, node) != node:
+            raise PlanError(f"regrouping {name!r} is declared twice with different keys: give one of them name=")
+        self._declared.topics[node.topic] = topic
+        return Source(topic, self._declared)
 
 
 class Topic(Source[V, K]):
     """A Kafka topic of values ``V`` under keys ``K``; made by ``App.topic``."""
-
-    def __init__(self, node: TopicNode) -> None:
-        self.name = node.name
-        self.node = node
 
     async def send(
         self,
@@ -94,6 +119,46 @@ class _Iterator:
 
 _VALUES = _Iterator(NEXT_EVENT)
 _RECORDS = _Iterator(NEXT_RECORD)
+
+
+class ScopedStream(Stream[V_co, K_co]):
+    """The stream of one instance of an agent that uses tables or windows, which answer to the event it works on.
+
+    What the event has written to tables is made final when the agent asks for the next, or ends.
+    """
+
+    def __init__(self) -> None:
+        self._scope: EventScope | None = None
+
+    def __aiter__(self) -> AsyncIterator[V_co]:
+        """Iterate over the events' values."""
+        return self._values()
+
+    async def _values(self) -> AsyncIterator[V_co]:
+        while True:
+            yield (await self._next()).value
+
+    async def records(self) -> AsyncIterator[Record[V_co, K_co]]:
+        """Iterate over whole records."""
+        while True:
+            yield (await self._next()).record
+
+    async def _next(self) -> EventScope:
+        self.finish()
+        scope: EventScope = await perform(NEXT_RECORD)
+        self._scope = scope
+        current.set(scope)
+        return scope
+
+    def finish(self) -> None:
+        """Make final what the event has written.
+
+        Raises:
+            AgentError: it changed a table's value in place.
+        """
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            scope.pending.commit()
 
 
 class Batch(Sequence[V_co], Generic[V_co, K_co]):

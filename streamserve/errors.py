@@ -13,6 +13,9 @@
     │   ├── ModelRowError           the model refuses this row
     │   ├── FeatureRowError         the features of this event cannot be asked for
     │   ├── OversizeError           the broker refuses what this record produced: too large
+    │   ├── MissingKey              a table has no value for the key, and no default (also a ``KeyError``)
+    │   ├── WrongPartition          a table was asked for a key that lives in another partition
+    │   ├── LateRecord              its event time is further behind than its topic allows
     │   └── Reject                  user code refused the event on purpose
     ├── OutageError                 Kafka, Feast or the registry is away: wait, never dead-letter
     │   └── BrokerUnavailable
@@ -95,6 +98,31 @@ class OversizeError(RecordError):
     """The broker refuses a message that this record produced, because it is too large."""
 
     reason = "oversize"
+
+
+class LateRecord(RecordError):
+    """The record's event time is further behind the newest than its topic allows, and the topic takes no late ones."""
+
+    reason = "late"
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(
+            f"topic {topic!r}: the record's event time is further behind the newest than max_out_of_orderness allows"
+        )
+
+
+class MissingKey(RecordError, KeyError):
+    """A table without a default has no value for the key that was asked for."""
+
+    reason = "missing-key"
+
+    __str__ = Exception.__str__  # KeyError shows its text as a quoted literal
+
+
+class WrongPartition(RecordError):
+    """A table holds the keys of its own partition, and this key belongs to another: regroup the stream first."""
+
+    reason = "wrong-partition"
 
 
 class Reject(RecordError):

@@ -2,11 +2,22 @@
 
 Counts are of records, durations are seconds, times are milliseconds since the epoch (UTC). Every method is called once
 per batch, commit or run, never once per record.
+
+Events are of two kinds. *Work* is told as it is done, in every try: what an aborted transaction did is told again when
+its records come again. *Outcomes* (``OUTCOMES``) are told when the commit that holds them is visible, just before its
+``committed``, and those of an aborted transaction never: their sums are those of a ``read_committed`` reader. A commit
+whose answer was lost counts as aborted even where the broker turns out to have made it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+OUTCOMES: Final = ("emitted", "dead_lettered", "skipped", "features_unlogged", "drift_window", "drift_alarm")
+"""The events that are told once per commit; all others are told per try."""
 
 
 class Observer:
@@ -19,13 +30,16 @@ class Observer:
         """Step ``step`` went through a batch of ``records``."""
 
     def emitted(self, topic: str, records: int) -> None:
-        """``records`` were handed to the producer for ``topic``."""
+        """``records`` became visible in ``topic``."""
 
     def dead_lettered(self, step: str, reason: str, records: int) -> None:
         """``records`` became dead letters at ``step``; ``reason`` is ``RecordError.reason``."""
 
     def skipped(self, step: str, reason: str, records: int) -> None:
         """``records`` failed at ``step`` and were dropped by ``on_error="skip"``."""
+
+    def late(self, step: str, records: int) -> None:
+        """``records`` came too late for window ``step`` and were not counted there."""
 
     def committed(self, records: int, seconds: float) -> None:
         """A transaction over ``records`` inputs became visible; closing it took ``seconds``."""
@@ -39,8 +53,14 @@ class Observer:
     def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
         """The consumer group gave this worker exactly ``partitions`` by topic."""
 
+    def restoring(self, read: int, total: int) -> None:
+        """Of the changelogs of what is being taken over, ``read`` records of ``total`` are read."""
+
     def restored(self, group: str, seconds: float) -> None:
         """The state of partition group ``group`` was read back."""
+
+    def state_discarded(self, state: str, partition: int, reasons: Sequence[str]) -> None:
+        """What ``reasons`` name of ``state``, made under another configuration, starts afresh in ``partition``."""
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """``records`` of ``topic`` wait behind the position in ``partition``."""
@@ -51,17 +71,22 @@ class Observer:
     def features_pushed(self, source: str, rows: int, stale: int) -> None:
         """``rows`` went to the online store; ``stale`` were older than what it holds and were left out."""
 
+    def features_unlogged(self, service: str, rows: int) -> None:
+        """``rows`` hold values that JSON has no form for: used, but left out of the features topic."""
+
     def model_loaded(self, model: str, version: str, sha256: str, batch_size: int) -> None:
         """Version ``version`` of ``model`` answers from now on, in runs of up to ``batch_size`` rows."""
 
     def model_run(self, model: str, rows: int, rejected: int, seconds: float) -> None:
         """The model scored ``rows`` and refused ``rejected`` of them."""
 
-    def drift_window(self, model: str, column: str, slice_: str, statistics: Mapping[str, float | int | None]) -> None:
-        """A window of ``column`` closed with these figures."""
+    def drift_window(
+        self, model: str, column: str, slice_: str, partition: int, statistics: Mapping[str, float | int | None]
+    ) -> None:
+        """A window of ``column`` closed in partition group ``partition`` with these figures."""
 
-    def drift_alarm(self, model: str, column: str, detector: str, event_time_ms: int) -> None:
-        """``detector`` signalled a change in ``column`` at event time ``event_time_ms``."""
+    def drift_alarm(self, model: str, column: str, detector: str, partition: int, event_time_ms: int) -> None:
+        """``detector`` of partition group ``partition`` signalled a change in ``column`` at that event time."""
 
     def ready(self, ready: bool, why: str) -> None:
         """Readiness changed; ``why`` says what is waited for, empty when ready."""
@@ -97,3 +122,71 @@ def _fan_out(event: str) -> Callable[..., None]:
 
 for _event in [name for name in vars(Observer) if not name.startswith("_")]:
     setattr(Observers, _event, _fan_out(_event))
+
+
+class CommittedOutcomes(Observers):
+    """Holds outcomes back until they are committed, and forgets those that were aborted; work passes at once.
+
+    The worker puts it before its observer. Counts of one kind are told as one sum.
+
+    >>> class Printer(Observer):
+    ...     def emitted(self, topic: str, records: int) -> None:
+    ...         print(topic, records)
+    >>> outcomes = CommittedOutcomes(Printer())
+    >>> outcomes.emitted("delays", 7)
+    >>> outcomes.aborted("TransactionAborted", "the broker restarted")
+    >>> outcomes.emitted("delays", 3)
+    >>> outcomes.emitted("delays", 4)
+    >>> outcomes.committed(7, 0.003)
+    delays 7
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__([observer])
+        self._counts: Counter[tuple[str, ...]] = Counter()
+        self._drift: list[Callable[[], None]] = []
+
+    def emitted(self, topic: str, records: int) -> None:
+        """Add to the sum of ``topic``."""
+        self._counts["emitted", topic] += records
+
+    def dead_lettered(self, step: str, reason: str, records: int) -> None:
+        """Add to the sum of ``step`` and ``reason``."""
+        self._counts["dead_lettered", step, reason] += records
+
+    def skipped(self, step: str, reason: str, records: int) -> None:
+        """Add to the sum of ``step`` and ``reason``."""
+        self._counts["skipped", step, reason] += records
+
+    def features_unlogged(self, service: str, rows: int) -> None:
+        """Add to the sum of ``service``."""
+        self._counts["features_unlogged", service] += rows
+
+    def drift_window(
+        self, model: str, column: str, slice_: str, partition: int, statistics: Mapping[str, float | int | None]
+    ) -> None:
+        """Keep the window."""
+        self._drift.append(partial(super().drift_window, model, column, slice_, partition, statistics))
+
+    def drift_alarm(self, model: str, column: str, detector: str, partition: int, event_time_ms: int) -> None:
+        """Keep the alarm."""
+        self._drift.append(partial(super().drift_alarm, model, column, detector, partition, event_time_ms))
+
+    def committed(self, records: int, seconds: float) -> None:
+        """Tell what was held back, then the commit."""
+        for (event, *names), count in self._counts.items():
+            for observer in self.members:
+                getattr(observer, event)(*names, count)
+        for tell in self._drift:
+            tell()
+        self._forget()
+        super().committed(records, seconds)
+
+    def aborted(self, reason: str, message: str) -> None:
+        """Forget what was held back."""
+        self._forget()
+        super().aborted(reason, message)
+
+    def _forget(self) -> None:
+        self._counts.clear()
+        self._drift.clear()

@@ -24,15 +24,23 @@ Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 V_co = TypeVar("V_co", covariant=True)
 K_co = TypeVar("K_co", covariant=True, default=str)
 P_co = TypeVar("P_co", covariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
 
 def to_datetime(epoch_ms: int) -> datetime:
-    """Return the UTC datetime of ``epoch_ms``.
+    """Return the UTC datetime of ``epoch_ms``; beyond the years 1 to 9999 the nearest one that there is.
+
+    Times come with the records, some in the wrong unit: none may end what shows it.
 
     >>> to_datetime(0).isoformat()
     '1970-01-01T00:00:00+00:00'
+    >>> to_datetime(1_700_000_000_000_000_000).isoformat()
+    '9999-12-31T23:59:59.999999+00:00'
     """
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    try:
+        return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # which of them is the platform's choice
+        return datetime.max.replace(tzinfo=UTC) if epoch_ms > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 def to_epoch_ms(instant: datetime) -> int:
@@ -132,6 +140,24 @@ class Regression(msgspec.Struct, frozen=True, gc=False):
     """Answer of a model of a quantity."""
 
     value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Generic[A_co]):
+    """The result of a window ``[start, end)`` in UTC: the aggregate of one key's events.
+
+    ``keys`` holds the record's key and, behind it, the fields that divide it further.
+    """
+
+    keys: tuple[str, ...]
+    start: datetime
+    end: datetime
+    value: A_co
+
+    @property
+    def key(self) -> str:
+        """Return the record's key."""
+        return self.keys[0]
 
 
 @dataclass(frozen=True, slots=True)

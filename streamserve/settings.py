@@ -53,13 +53,20 @@ class Settings(BaseSettings):
     """After this silence the group gives a worker's partitions to others."""
     transaction_timeout: Duration = "20s"
     """After this the broker aborts a transaction left open; readers wait for it at most that long."""
+    merge_wait: Duration = "0s"
+    """How long a topic that is at its end holds back the others that it is merged with: longer keeps the order of event
+    time where topics are written at about the same time, and adds as much latency while one of them is silent."""
+    idle_timeout: Duration = "5s"
+    """After this silence a topic at its end holds back neither the watermark nor what waits to be put in order."""
     shutdown_timeout: Duration = "30s"
     """How long outages may last before a worker that cannot go on stops."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0 takes a free one."""
 
-    @field_validator("commit_interval", "session_timeout", "transaction_timeout", "shutdown_timeout")
+    @field_validator(
+        "commit_interval", "session_timeout", "transaction_timeout", "merge_wait", "idle_timeout", "shutdown_timeout"
+    )
     @classmethod
     def _is_a_duration(cls, value: Duration) -> Duration:
         to_milliseconds(value)

@@ -50,7 +50,7 @@ def steps() -> list[Step]:
         Step("types", _command(SCRIPTS / "basedpyright")),
         Step("schemas", _module("streamserve.dataflow.schemas", "--check")),
         Step("unit tests and doctests", _module("pytest", "-m", "not broker")),
-        Step("tests on Kafka", _module("pytest", "-m", "broker"), needs_broker=True),
+        Step("tests on Kafka", _module("pytest", "-m", "broker", "tests/integration"), needs_broker=True),
         Step("demo", _demo, needs_broker=True),
     ]
 

@@ -78,18 +78,18 @@ def run(
             from streamserve.cli.topics import create_missing
 
             create_missing(app.plan(), settings, partitions)
-        code = _work(name, app.plan(), settings, workers, kafka or [], json_logs=json_logs)
+        code = _work(name, app.plan(), settings, workers, json_logs=json_logs)
     except ConfigurationError as error:
         fail(error, code=2)
     raise typer.Exit(code)
 
 
-def _work(name: str, plan: Plan, settings: Settings, workers: int, kafka: list[str], *, json_logs: bool) -> int:
+def _work(name: str, plan: Plan, settings: Settings, workers: int, *, json_logs: bool) -> int:
     """Run one worker here, or several under a supervisor; return the exit code."""
     if workers > 1:
         from streamserve.cli.workers import run_workers
 
-        return run_workers(name, plan, settings, workers, kafka=kafka, json_logs=json_logs)
+        return run_workers(name, plan, settings, workers, json_logs=json_logs)
     from streamserve.cli.worker import run_worker
 
     run_worker(plan, settings, json_logs=json_logs)

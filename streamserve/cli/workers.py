@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from streamserve.cli.console import note
 from streamserve.cli.worker import instance_base
@@ -12,33 +14,43 @@ from streamserve.durations import to_milliseconds
 from streamserve.ops.supervisor import ChildEvent, RestartPolicy, Supervisor
 from streamserve.settings import Settings
 
-__all__ = ["child_commands", "run_workers"]
+__all__ = ["child_commands", "child_environment", "run_workers"]
 
 
-def run_workers(
-    name: str, plan: Plan, settings: Settings, workers: int, *, kafka: Sequence[str] = (), json_logs: bool = False
-) -> int:
+def run_workers(name: str, plan: Plan, settings: Settings, workers: int, *, json_logs: bool = False) -> int:
     """Run ``workers`` children until all have ended or a signal comes; return the exit code.
 
     Raises:
         ConfigurationError: a child cannot be started.
     """
-    commands = child_commands(name, plan, settings, workers, kafka=kafka, json_logs=json_logs)
+    commands = child_commands(name, plan, settings, workers, json_logs=json_logs)
     names = [f"{instance_base(plan, settings)}-{index}" for index in range(workers)]
     if settings.http_port:
         for index, instance in enumerate(names):
             note(f"{instance}: http://{settings.http_host}:{settings.http_port + index}")
     drain_s = to_milliseconds(settings.shutdown_timeout) / 1000
-    policy = RestartPolicy(drain_s=drain_s)
-    return Supervisor(commands, policy=policy, on_event=lambda event: note(_told(names[event.index], event))).run()
+    supervisor = Supervisor(
+        commands,
+        policy=RestartPolicy(drain_s=drain_s),
+        env=child_environment(settings, os.environ),
+        on_event=lambda event: note(_told(names[event.index], event)),
+    )
+    return supervisor.run()
+
+
+def child_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environment`` with the parent's Kafka settings: a command line would show their secrets to others."""
+    if not settings.kafka:
+        return dict(environment)
+    kafka = {key: value.get_secret_value() for key, value in settings.kafka.items()}
+    return {**environment, "STREAMSERVE_KAFKA": json.dumps(kafka)}
 
 
 def child_commands(
-    name: str, plan: Plan, settings: Settings, workers: int, *, kafka: Sequence[str] = (), json_logs: bool = False
+    name: str, plan: Plan, settings: Settings, workers: int, *, json_logs: bool = False
 ) -> list[list[str]]:
     """Return the command of each child: the parent's settings, and an instance name and a port of its own."""
     shared = ["--brokers", settings.bootstrap_servers, "--commit-interval", _milliseconds(settings)]
-    shared += [argument for setting in kafka for argument in ("--set", setting)]
     shared += ["--json-logs"] if json_logs else []
     base = instance_base(plan, settings)
     return [

@@ -7,12 +7,14 @@ The check vouches for values that a flat field (text, numbers, booleans, dates, 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
+import numpy as np
 from msgspec import inspect
 from pydantic_core import TzInfo
 
@@ -25,6 +27,9 @@ R = TypeVar("R")
 _LARGE = 1e16
 """From here on msgspec writes ``1e16`` and pydantic ``1e+16``."""
 
+_WORTH_PACKING = 64
+"""Rows from which on NumPy's calls cost less than a loop."""
+
 Check: TypeAlias = Callable[[Sequence[Any]], Iterable[int]]
 """Gives the indices of the values that a column's constraints may refuse; ``None`` is not asked about."""
 
@@ -33,7 +38,7 @@ Check: TypeAlias = Callable[[Sequence[Any]], Iterable[int]]
 class ColumnRule:
     """The classes a column's values must have, exactly, and a check of its constraints.
 
-    >>> ColumnRule(frozenset({float}), _within(0, 1)).suspects([0.5, 2.0, 1])
+    >>> ColumnRule(frozenset({float}), _floats_within(0, 1)).suspects([0.5, 2.0, 1])
     {1, 2}
     """
 
@@ -42,11 +47,18 @@ class ColumnRule:
 
     def suspects(self, column: Sequence[Any]) -> Iterable[int]:
         """Return the indices of the values that are not known to be valid as they are."""
-        if not set(map(type, column)) <= self.classes:
+        if not self._familiar(column):
             strange = {index for index, value in enumerate(column) if type(value) not in self.classes}
             familiar = [None if index in strange else value for index, value in enumerate(column)]
             return strange.union(self.check(familiar) if self.check else ())
         return self.check(column) if self.check else ()
+
+    def _familiar(self, column: Sequence[Any]) -> bool:
+        """Tell whether every value has one of the classes."""
+        if len(self.classes) > 1:
+            return set(map(type, column)) <= self.classes
+        [only] = self.classes
+        return list(map(type, column)).count(only) == len(column)  # faster than a set
 
 
 class RowWriter:
@@ -100,7 +112,7 @@ def _float(kind: inspect.FloatType) -> ColumnRule | None:
     if kind.lt is not None:
         high = math.nextafter(kind.lt, -math.inf)
     plain = math.nextafter(_LARGE, 0)
-    return ColumnRule(frozenset({float}), _within(max(low, -plain), min(high, plain)))
+    return ColumnRule(frozenset({float}), _floats_within(max(low, -plain), min(high, plain)))
 
 
 def _int(kind: inspect.IntType) -> ColumnRule | None:
@@ -147,6 +159,22 @@ _RULES: Mapping[type[inspect.Type], Callable[[Any], ColumnRule | None]] = {
 def _within(low: float, high: float) -> Check:
     def check(column: Sequence[Any]) -> list[int]:
         return [index for index, value in enumerate(column) if value is not None and not low <= value <= high]
+
+    return check
+
+
+def _floats_within(low: float, high: float) -> Check:
+    """Check a column of floats, a long one as a packed array where it has no ``None``."""
+    check_each = _within(low, high)
+
+    def check(column: Sequence[Any]) -> Iterable[int]:
+        if len(column) < _WORTH_PACKING:
+            return check_each(column)
+        try:
+            packed = np.frombuffer(struct.pack(f"{len(column)}d", *column))
+        except struct.error:
+            return check_each(column)
+        return () if low <= packed.min() and packed.max() <= high else check_each(column)  # NaN is neither
 
     return check
 

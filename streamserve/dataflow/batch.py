@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from streamserve.errors import RecordError
+from streamserve.kafka.marks import Progress, TopicPartitionKey
 from streamserve.records import Coordinates, Emission, RawRecord
 
 
@@ -42,8 +43,10 @@ class RecordBatch:
     """Decoded records of one part, in the order in which they are processed (per partition: the input's).
 
     The sequences are parallel. ``topics`` is one name where all rows share it. ``times_ms`` are event times in
-    milliseconds since the epoch, present where the plan needs them. ``positions`` are the next offsets once the batch
-    is processed, ``failures`` the records that did not decode.
+    milliseconds since the epoch, present where the plan needs them. ``progress`` says how far each topic partition has
+    come once the batch is processed, ``failures`` are the records that did not decode or came too late. ``watermarks``
+    has, by partition and topic, the time before which everything is in; without it the rows tell. ``windows`` has the
+    aggregates of the part's windows as each row sees them.
     """
 
     part: str
@@ -52,8 +55,10 @@ class RecordBatch:
     values: Sequence[Any]
     partitions: Sequence[int]
     times_ms: Sequence[int] | None = None
-    positions: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+    progress: Mapping[TopicPartitionKey, Progress] = field(default_factory=dict[TopicPartitionKey, Progress])
     failures: Sequence[Failure] = ()
+    watermarks: Mapping[int, Mapping[str, int]] | None = None
+    windows: dict[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
 
     def __len__(self) -> int:
         return len(self.records)
@@ -75,6 +80,7 @@ class RecordBatch:
             [self.values[row] for row in rows],
             [self.partitions[row] for row in rows],
             None if self.times_ms is None else [self.times_ms[row] for row in rows],
+            windows={name: [column[row] for row in rows] for name, column in self.windows.items()},
         )
 
     def runs(self) -> list[Run]:

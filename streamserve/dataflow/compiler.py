@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import bytewax.operators as op  # pyright: ignore[reportMissingTypeStubs] - a module attribute
@@ -20,13 +22,14 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import run_main  # pyright: ignore[reportUnknownVariableType] - untyped in bytewax
 
 from streamserve.codecs.rows import row_encoder
-from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick
+from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick, coordinates_of
 from streamserve.dataflow.driver import AgentDriver, HandDriver
 from streamserve.dataflow.engine import Engine, Item
 from streamserve.dataflow.intake import Intake, TopicReader
 from streamserve.dataflow.io_driver import IoDriver
-from streamserve.dataflow.plan import AgentNode, Part, Plan
+from streamserve.dataflow.plan import AgentNode, Part, Plan, WindowNode
 from streamserve.dataflow.runtime import Runtime
+from streamserve.dataflow.scope import EventScope
 from streamserve.dataflow.steps import operators
 from streamserve.dataflow.steps.agents import AgentStep, BatchAgentStep, Side
 from streamserve.dataflow.steps.features import FeatureJoin
@@ -34,12 +37,16 @@ from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.dataflow.steps.monitors import Monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.pushes import PUSH, PushStep
+from streamserve.dataflow.steps.regroup import RegroupStep
 from streamserve.dataflow.steps.score import LINEAGE, BuiltScoreStep, FilledObjects, FilledScoreStep, Scorer
+from streamserve.dataflow.steps.tables import TableAccess, WindowAccess
 from streamserve.dataflow.steps.timers import TimerStep
+from streamserve.dataflow.steps.windows import WindowStep, WindowSteps
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
 from streamserve.dataflow.views import RecordView
-from streamserve.errors import PlanError
+from streamserve.errors import LateRecord, PlanError
 from streamserve.features.base import FeatureReader
+from streamserve.kafka.dead_letters import forwarded
 from streamserve.kafka.sink import EngineSink
 from streamserve.kafka.source import EngineSource
 from streamserve.observer import Observer
@@ -49,6 +56,9 @@ Y = TypeVar("Y")
 
 DECODE = "decode"
 """The step that dead-letters what does not decode."""
+
+LATE = "late"
+"""The step that sets aside what comes too late for a topic that takes no late records."""
 
 
 class DataflowPanic(Exception):
@@ -82,7 +92,9 @@ class Compiler:
         policy: FailurePolicy,
         loop: asyncio.AbstractEventLoop,
         observer: Observer,
+        partitions: Mapping[str, int],
     ) -> None:
+        self._partitions = partitions
         self._plan = plan
         self._runtime = runtime
         self._engine = engine
@@ -127,7 +139,7 @@ class Compiler:
         """Open feature readers and connect what agents ask to what answers."""
         for name, node in self._plan.features.items():
             self._readers[name] = self._runtime.open_readers[name]()
-            self._joins[name] = FeatureJoin(node, self._readers[name], self._plan.features_topic)
+            self._joins[name] = FeatureJoin(node, self._readers[name], self._plan.features_topic, self._observer)
             node.binding.runtime = self._joins[name]
         for name, node in self._plan.models.items():
             observed = self._plan.monitor_of(name) is not None
@@ -135,9 +147,15 @@ class Compiler:
                 node, self._runtime.models[name].runner, self._observer, observed=observed
             )
             node.binding.runtime = self._scorers[name]
+        for table in self._plan.tables.values():
+            table.binding.runtime = TableAccess(table, lambda: self._engine.groups)
+        for window in self._plan.windows.values():
+            window.binding.runtime = WindowAccess(window)
 
     def _intake(self, part: Part) -> Intake:
-        needs_time = part.merges or bool(self._plan.monitors or self._plan.features)
+        needs_time = bool(part.holds(self._plan.topics) or part.tables or part.windows) or bool(
+            self._plan.monitors or self._plan.features
+        )
         readers = {
             topic: TopicReader(
                 self._plan.topics[topic],
@@ -147,7 +165,7 @@ class Compiler:
             )
             for topic in part.topics
         }
-        return Intake(part, readers)
+        return Intake(part, readers, self._partitions)
 
     def _shows_events(self, agent: AgentNode) -> bool:
         """Return whether user code sees the events of ``agent``."""
@@ -167,6 +185,11 @@ class Compiler:
             if push.topic in part.topics
         ]
         ends = [failures]
+        if part.windows:
+            windows = WindowSteps([self._window(self._plan.windows[name]) for name in part.windows])
+            batches = op.map(f"{part.name}_windows", batches, self._guarded(windows))
+            ends.append(op.map(f"{part.name}_window_results", batches, self._guarded(windows.take_results)))
+        ends += [self._regroup(batches, RegroupStep(node)) for node in self._plan.regrouped_from(part)]
         if pushes:
             push = PushStep(pushes)
             batches = op.map(f"{part.name}_pushes", batches, self._guarded(push))
@@ -174,15 +197,33 @@ class Compiler:
         ends.extend(end for agent in part.agents for end in self._agent(flow, batches, agent))
         return ends
 
+    def _regroup(self, batches: Stream[Any], step: RegroupStep) -> Stream[Any]:
+        return op.map(step.name, batches, self._guarded(lambda batch: self._policy.settle(step(batch), batch)))
+
+    def _window(self, node: WindowNode) -> WindowStep:
+        key = self._plan.topics[node.source].key
+        return WindowStep(
+            node,
+            lambda: self._engine.groups,
+            self._writers[node.to] if node.to is not None else None,
+            key if isinstance(key, str) else None,
+            self._observer,
+        )
+
     def _decode_failures(self, batch: RecordBatch) -> StepOutput | None:
         if not batch.failures:
             return None
-        by_topic: dict[str, StepOutput] = {}
-        for failure in batch.failures:
-            step = f"{DECODE}:{failure.record.topic()}"
-            by_topic.setdefault(step, StepOutput(step)).failures.append(failure)
+        by_step: dict[str, StepOutput] = {}
         whole = StepOutput(DECODE)
-        for output in by_topic.values():
+        for failure in batch.failures:
+            topic = failure.record.topic() or ""
+            is_late = isinstance(failure.error, LateRecord)
+            if is_late and (side := self._plan.side_topic(topic)) is not None:
+                whole.messages.append((forwarded(failure.record, side), coordinates_of(failure.record)))
+                continue
+            step = f"{LATE if is_late else DECODE}:{topic}"
+            by_step.setdefault(step, StepOutput(step)).failures.append(failure)
+        for output in by_step.values():
             whole.messages.extend(self._policy.settle(output).messages)
         return whole
 
@@ -207,12 +248,12 @@ class Compiler:
         return [op.map(node.name, batches, self._guarded(settle))]
 
     def _step(self, node: AgentNode) -> Callable[[RecordBatch], StepOutput]:
-        side = Side(list(self._joins.values()), list(self._scorers.values()), self._monitors)
+        side = Side(list(self._joins.values()), list(self._scorers.values()), self._monitors, self._policy.refused)
         outcomes = OutcomeWriter(node.name, node.to, self._writers)
         if node.kind == "batch":
             return BatchAgentStep(node, self._view, outcomes, side)
         if node.kind == "agent":
-            return AgentStep(node, self._driver(node), outcomes, side)
+            return AgentStep(node, self._driver(node), outcomes, side, self._policy)
         return self._score(node, outcomes, side)
 
     def _score(self, node: AgentNode, outcomes: OutcomeWriter, side: Side) -> Callable[[RecordBatch], StepOutput]:
@@ -255,19 +296,26 @@ class Compiler:
         if node.function is None:
             raise AssertionError("an agent has a function")
         yields = inspect.isasyncgenfunction(inspect.unwrap(node.function))
+        start = partial(node.function, scoped=True) if node.is_scoped else node.function
+        record_of = self._scope_of if node.is_scoped else self._view
         if node.io:
             driver: AgentDriver = IoDriver(
-                node.name,
-                node.function,
-                yields=yields,
-                ordering=node.ordering,
-                record_of=self._view,
-                loop=self._loop,
+                node.name, start, yields=yields, ordering=node.ordering, record_of=record_of, loop=self._loop
             )
         else:
-            driver = HandDriver(node.name, node.function, yields=yields, ordering=node.ordering, record_of=self._view)
+            driver = HandDriver(
+                node.name,
+                start,
+                yields=yields,
+                ordering=node.ordering,
+                record_of=record_of,
+                scoped=node.is_scoped,
+            )
         self._drivers.append(driver)
         return driver
+
+    def _scope_of(self, batch: RecordBatch, row: int) -> EventScope:
+        return EventScope(batch, row, self._view)
 
     def _operators(self, flow: Dataflow, batches: Stream[Any], node: AgentNode) -> list[Stream[Any]]:
         if node.to is None:
@@ -309,5 +357,7 @@ class Compiler:
             driver.close()
         for reader in self._readers.values():
             reader.close()
-        for node in (*self._plan.features.values(), *self._plan.models.values()):
+        plan = self._plan
+        nodes = (plan.features.values(), plan.models.values(), plan.tables.values(), plan.windows.values())
+        for node in chain.from_iterable(nodes):
             node.binding.runtime = None

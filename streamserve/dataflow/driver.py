@@ -7,18 +7,21 @@ target are answered together: one read of the features, one run of the model.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import GeneratorType, TracebackType
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, cast
 
-from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.effects import Ask, Gather, Next, Send, Target
+from streamserve.dataflow.batch import RecordBatch, column_of
+from streamserve.dataflow.effects import NEXT_EVENT, Ask, Gather, Next, Send, Target
+from streamserve.dataflow.instances import Asked, Gathering, Instance
 from streamserve.dataflow.plan import Ordering
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
 
 INSTANCES = 512
-"""Instances of an agent: about what fills a model's batch, few enough to stay in the processor's cache."""
+"""Instances of an agent with ``io=True``: as many events may wait for the world outside at once."""
+
+_INSTANCES_BY_HAND = 1024
+"""Instances of other agents: as many awaits are answered at once, and frames still fit in the processor's cache."""
 
 
 class Outcomes:
@@ -50,45 +53,16 @@ class AgentDriver(Protocol):
         ...
 
 
-class Instance:
-    """One instance of the agent and the events that wait for it."""
-
-    __slots__ = ("coroutine", "gathering", "generator", "outputs", "queue", "row", "wants_record")
-
-    def __init__(self) -> None:
-        self.generator: Any = None
-        self.coroutine: Any = None
-        self.queue: deque[int] = deque()
-        self.row: int | None = None
-        self.wants_record = False
-        self.outputs: list[Any] = []
-        self.gathering: _Gathering | None = None
-
-    def discard(self) -> None:
-        """Let go of the agent's frame; the next event starts a fresh one."""
-        self.coroutine = self.generator = self.gathering = None
-
-
-class _Gathering:
-    """The answers of a ``gather`` so far."""
-
-    __slots__ = ("answers", "error", "open")
-
-    def __init__(self, parts: int) -> None:
-        self.answers: list[Any] = [None] * parts
-        self.open = parts
-        self.error: Exception | None = None
-
-
-_Asked: TypeAlias = tuple[Instance, int | None, Any, int | None]
-"""Who asks, for which row, what, and as which part of a ``gather`` (``None``: outside one)."""
+_IDLE: Final = object()
+"""Stands for the effect of an instance that has no event left."""
 
 
 class HandDriver:
     """The driver of agents without ``io=True``.
 
     ``start`` calls the agent's function and returns its async generator, or its coroutine where ``yields`` is false.
-    ``record_of`` builds the record of a row for agents that read ``stream.records()``.
+    ``record_of`` builds the record of a row for agents that read ``stream.records()``. ``scoped`` agents use tables or
+    windows: what they work on stands in a context variable.
     """
 
     def __init__(
@@ -99,25 +73,25 @@ class HandDriver:
         yields: bool,
         ordering: Ordering,
         record_of: Callable[[RecordBatch, int], Any],
-        instances: int = INSTANCES,
+        instances: int = _INSTANCES_BY_HAND,
+        scoped: bool = False,
     ) -> None:
         self._name = name
         self._start = start
         self._yields = yields
         self._ordering: Ordering = ordering
         self._record_of = record_of
+        self._scoped = scoped
         self._instances = [Instance() for _ in range(instances)]
         self._outcomes = Outcomes(0)
         self._batch: RecordBatch | None = None
         self._events: Sequence[Any] = ()
-        self._waiting: dict[Target, list[_Asked]] = {}
+        self._waiting: dict[Target, Asked] = {}
 
     def run(self, batch: RecordBatch) -> Outcomes:
         """Take every event of ``batch`` to its end."""
         self._outcomes, self._batch, self._events = Outcomes(len(batch)), batch, batch.values
-        for instance in self._distribute(batch):
-            value, error = (None, None) if instance.coroutine is None else self._next(instance)
-            self._advance(instance, value, error)
+        self._wake(self._distribute(batch))
         while self._waiting:
             self._answer(batch)
         return self._outcomes
@@ -125,18 +99,36 @@ class HandDriver:
     def close(self) -> None:
         """End all instances; what waits at an await sees ``GeneratorExit``."""
         for instance in self._instances:
-            for frame in (instance.coroutine, instance.generator):
-                close = getattr(frame, "close", None)
-                if close is not None:
-                    close()
+            if instance.coroutine is not None:
+                instance.coroutine.close()
             instance.discard()
 
     def _distribute(self, batch: RecordBatch) -> list[Instance]:
         """Queue each row at the instance that its ordering asks for; return the instances that got any."""
+        found = places(self._ordering, batch)
         instances, count = self._instances, len(self._instances)
-        for row, place in enumerate(places(self._ordering, batch)):
-            instances[place % count].queue.append(row)
-        return [instance for instance in instances if instance.queue]
+        if isinstance(found, range):
+            used = instances[: len(found)]
+            for place, instance in enumerate(used):
+                instance.queue.extend(found[place::count])
+            return used
+        chosen = [place % count for place in found]
+        for row, place in enumerate(chosen):
+            instances[place].queue.append(row)
+        return [instances[place] for place in dict.fromkeys(chosen)]
+
+    def _wake(self, instances: Sequence[Instance]) -> None:
+        """Give each instance its first event of the batch."""
+        ready = [instance for instance in instances if instance.coroutine is not None and not instance.wants_record]
+        for instance in instances if len(ready) < len(instances) else ():
+            if instance.coroutine is None:
+                self._advance(instance, None, None)
+            elif instance.wants_record:
+                self._advance(instance, *self._next(instance))
+        rows = [instance.queue.popleft() for instance in ready]
+        for instance, row in zip(ready, rows, strict=True):
+            instance.row = row
+        self._resume(ready, list(map(self._events.__getitem__, rows)))
 
     def _next(self, instance: Instance) -> tuple[Any, Exception | None]:
         """Return the next event of ``instance`` as it asked for it, or why there is no record of it."""
@@ -148,75 +140,115 @@ class HandDriver:
         except Exception as error:
             return None, error
 
-    def _advance(self, instance: Instance, value: Any, error: Exception | None) -> None:
-        """Resume ``instance`` with the answer to its await until it waits for one again, or for an event."""
-        while True:
-            coroutine = instance.coroutine or self._begin(instance)
+    def _resume(self, instances: Sequence[Instance], values: Sequence[Any]) -> None:
+        """Resume each instance with the answer to its await until it waits for another one, or for an event.
+
+        Does what ``_advance`` does to each, with all that is rare left to it: this is the work per event.
+        """
+        events, waiting = self._events, self._waiting
+        last: Any = None
+        asked = Asked()
+        for instance, value in zip(instances, values, strict=True):
             try:
-                effect: Any = coroutine.send(value) if error is None else coroutine.throw(error)
+                effect = instance.send(value)
+                while effect is NEXT_EVENT and instance.queue:
+                    row = instance.row = instance.queue.popleft()
+                    effect = instance.send(events[row])
             except Exception as ended:
-                value = error = None
-                self._ended(instance, ended)
-                if instance.coroutine is None and not instance.queue:
-                    return
+                effect = self._restarted(instance, ended)
+            if effect.__class__ is not tuple:
+                self._go_on(instance, effect)
                 continue
-            kind: Any = effect.__class__
-            if kind is tuple:
-                target, payload = effect
-                self._waiting.setdefault(target, []).append((instance, instance.row, payload, None))
+            target, payload = effect
+            if target is not last:
+                last = target
+                asked = waiting.get(target) or waiting.setdefault(target, Asked())
+            asked.instances.append(instance)
+            asked.payloads.append(payload)
+
+    def _advance(self, instance: Instance, value: Any, error: Exception | None) -> None:
+        """Resume one instance with the answer to its await, an error perhaps; start it where it has no frame."""
+        if instance.coroutine is None:
+            self._begin(instance)
+        self._go_on(instance, self._effect(instance, value, error))
+
+    def _effect(self, instance: Instance, value: Any, error: Exception | None) -> Any:
+        """Resume ``instance`` and return what it awaits next."""
+        try:
+            return instance.send(value) if error is None else instance.throw(error)
+        except Exception as ended:
+            return self._restarted(instance, ended)
+
+    def _go_on(self, instance: Instance, effect: Any) -> None:
+        """Deal with ``effect`` and those that follow it until the instance waits for an answer, or for an event."""
+        while effect is not _IDLE:
+            if effect.__class__ is tuple:
+                self._park(instance, effect, None)
                 return
-            if kind is not Next:
+            if effect.__class__ is Next:
+                instance.row, instance.wants_record = None, effect.whole
+                if not instance.queue:
+                    return
+                value, error = self._next(instance)
+            else:
                 value, error, parked = self._special(instance, effect)
                 if parked:
                     return
-                continue
-            if instance.outputs and instance.row is not None:  # as in _finish, without the call: this is per event
-                self._outcomes.outputs[instance.row] = instance.outputs
-                instance.outputs = []
-            instance.row = None
-            instance.wants_record = effect.whole
-            if not instance.queue:
-                return
-            value, error = self._next(instance)
+            effect = self._effect(instance, value, error)
 
-    def _begin(self, instance: Instance) -> Any:
+    def _park(self, instance: Instance, request: Ask, part: int | None) -> None:
+        """Let ``instance`` wait for an answer, perhaps as part of a ``gather``."""
+        target, payload = request
+        asked = self._waiting.setdefault(target, Asked())
+        if part is not None:
+            asked.parts[len(asked.instances)] = part
+        asked.instances.append(instance)
+        asked.payloads.append(payload)
+
+    def _begin(self, instance: Instance) -> None:
         """Start a fresh frame."""
         started = self._start()
-        if self._yields:
-            instance.generator = started
-            started = started.__anext__()
-        instance.coroutine = started
-        return started
+        instance.start(self._collect(instance, started) if self._yields else started, scoped=self._scoped)
+
+    async def _collect(self, instance: Instance, generator: AsyncIterator[Any]) -> None:
+        """Run an agent that yields, and keep its outputs: awaiting it here costs less than resuming it at each."""
+        async for output in generator:
+            row = instance.row
+            if row is None:
+                raise outside_event(self._name)
+            outputs = self._outcomes.outputs
+            made = outputs[row]
+            if made is None:
+                outputs[row] = [output]
+            else:
+                made.append(output)
+
+    def _restarted(self, instance: Instance, ended: Exception) -> Any:
+        """Settle the end of a frame, and start others until one awaits something; return what."""
+        while True:
+            self._ended(instance, ended)
+            if not instance.queue:
+                return _IDLE
+            self._begin(instance)
+            try:
+                return instance.send(None)
+            except Exception as again:
+                ended = again
 
     def _ended(self, instance: Instance, ended: Exception) -> None:
-        """The frame did not await: it yielded, returned, or raised."""
-        if type(ended) is StopIteration and self._yields:
-            if instance.row is None:
-                raise outside_event(self._name)
-            instance.outputs.append(ended.value)
-            instance.coroutine = instance.generator.__anext__()
-        elif isinstance(ended, StopIteration | StopAsyncIteration):
-            if instance.row is None:
-                raise never_reads(self._name)
-            self._finish(instance)
-            instance.discard()
-        else:
+        """The frame did not await: it returned, or raised."""
+        if not isinstance(ended, StopIteration | StopAsyncIteration):
             self._failed(instance, ended)
-
-    def _finish(self, instance: Instance) -> None:
-        """The instance is done with its event: what it wrote for it is final."""
-        if instance.row is None:
             return
-        if instance.outputs:
-            self._outcomes.outputs[instance.row] = instance.outputs
-            instance.outputs = []
+        if instance.row is None:
+            raise never_reads(self._name)
         instance.row = None
+        instance.discard()
 
     def _failed(self, instance: Instance, raised: Exception) -> None:
         """The agent raised: its event becomes one failure, its instance starts anew."""
         row = instance.row
         instance.discard()
-        instance.outputs = []
         instance.row = None
         if isinstance(raised, (EngineRestart, OutageError, ConfigurationError)):
             raise raised
@@ -245,32 +277,35 @@ class HandDriver:
         if None in requests:
             text = "streamserve.gather joins feature look-ups and predictions; for other awaits use io=True"
             return None, ConfigurationError(f"agent {self._name!r}: {text}"), False
-        instance.gathering = _Gathering(len(requests))
+        instance.gathering = Gathering(len(requests))
         for part, request in enumerate(requests):
             if request is not None:
-                self._waiting.setdefault(request[0], []).append((instance, instance.row, request[1], part))
+                self._park(instance, request, part)
         return None, None, True
 
     def _answer(self, batch: RecordBatch) -> None:
         """Answer all requests to the target that comes first, and resume who asked."""
         target = min(self._waiting, key=lambda waiting: waiting.priority)
-        instances, rows, payloads, parts = zip(*self._waiting.pop(target), strict=True)
+        asked = self._waiting.pop(target)
+        rows = [instance.row for instance in asked.instances]
         if None in rows:
             raise outside_event(self._name)
-        values, errors = target.resolve(payloads, rows, batch)
-        if not errors and parts.count(None) == len(parts):
-            for instance, value in zip(instances, values, strict=True):
-                self._advance(instance, value, None)
+        values, errors = target.resolve(asked.payloads, cast("list[int]", rows), batch)
+        special = errors.keys() | asked.parts.keys()
+        if not special:
+            self._resume(asked.instances, values)
             return
-        for index, (instance, part) in enumerate(zip(instances, parts, strict=True)):
+        plain = [index for index in range(len(rows)) if index not in special]
+        self._resume([asked.instances[index] for index in plain], [values[index] for index in plain])
+        for index in sorted(special):
             value, error = (None, errors[index]) if index in errors else (values[index], None)
-            if part is None:
-                self._advance(instance, value, error)
-            else:
-                self._collect(instance, part, value, error)
+            self._answer_one(asked.instances[index], asked.parts.get(index), value, error)
 
-    def _collect(self, instance: Instance, part: int, value: Any, error: Exception | None) -> None:
-        """Take the answer of one part of a gather; the instance goes on with the last."""
+    def _answer_one(self, instance: Instance, part: int | None, value: Any, error: Exception | None) -> None:
+        """Resume one instance; one that gathers goes on with the last of its answers."""
+        if part is None:
+            self._advance(instance, value, error)
+            return
         gathering = instance.gathering
         if gathering is None:
             return
@@ -293,13 +328,23 @@ def _requested(part: Any) -> Ask | None:
 
 
 def places(ordering: Ordering, batch: RecordBatch) -> Sequence[int]:
-    """Return, for each row, a number that is equal for rows that one instance must take in order."""
-    if ordering == "unordered":
-        return range(len(batch))
+    """Return, for each row, a number that is equal for rows that one instance must take in order.
+
+    Keys are numbered as they come, so that instances get about as many of them; where no two rows go together, it is
+    the range of the rows.
+    """
     if ordering == "partition":
-        return [record.partition() or 0 for record in batch.records]
-    keys = [record.key() for record in batch.records]
-    return [row if key is None else hash(key) for row, key in enumerate(keys)]
+        return batch.partitions
+    rows = range(len(batch))
+    if ordering == "unordered":
+        return rows
+    keys: list[bytes | int | None] = column_of(batch.records, "key")
+    if None in keys:
+        keys = [row if key is None else key for row, key in enumerate(keys)]
+    distinct = dict.fromkeys(keys)
+    if len(distinct) == len(keys):
+        return rows
+    return list(map(dict(zip(distinct, rows, strict=False)).__getitem__, keys))
 
 
 def never_reads(agent: str) -> ConfigurationError:

@@ -8,20 +8,21 @@ worker starts another from what is committed, on the same path as after ``kill -
 from __future__ import annotations
 
 import gc
-import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from streamserve.clock import Clock
+from streamserve.dataflow.announcing import Announcing
 from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick, coordinates_of
 from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, newest_by_partition
 from streamserve.dataflow.handover import Handover
 from streamserve.dataflow.intake import HELD_ROWS, Intake
 from streamserve.dataflow.plan import Plan
 from streamserve.dataflow.schedule import Schedule
+from streamserve.dataflow.waiting import Waiting
 from streamserve.durations import to_milliseconds
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, StreamserveError, TransactionAborted
 from streamserve.kafka.calls import Calls
@@ -32,6 +33,7 @@ from streamserve.kafka.transaction import Frozen, Transaction
 from streamserve.observer import Observer
 from streamserve.records import Origin, RawRecord
 from streamserve.settings import Settings
+from streamserve.state.base import ChangelogState
 
 Item: TypeAlias = RecordBatch | Tick
 
@@ -47,12 +49,13 @@ _LATENCY_SAMPLES = 32
 class Stations:
     """What the engine needs of the compiled dataflow.
 
-    ``new_states`` makes the states of a group, from their snapshots where there are any; ``flush_pushes`` runs before
-    each commit.
+    ``new_states`` makes the states of a group, from their snapshots where there are any; ``new_tables`` its tables and
+    windows, empty; ``flush_pushes`` runs before each commit.
     """
 
     intakes: Mapping[str, Intake]
     new_states: Callable[[Group, Mapping[str, bytes]], dict[str, GroupState]]
+    new_tables: Callable[[Group], dict[str, ChangelogState]]
     flush_pushes: Callable[[], None]
     schedule: Schedule
 
@@ -79,6 +82,7 @@ class Engine:
         quarantine: Quarantine,
         observer: Observer,
         clock: Clock,
+        partitions: Mapping[str, int],
     ) -> None:
         self.clock = clock
         self.failure: BaseException | None = None
@@ -94,16 +98,23 @@ class Engine:
         self._stations: Stations | None = None
         self._pending: deque[RecordBatch] = deque()
         self._covered = _Openings()
-        self._housekept = self._collected = time.monotonic()
+        self._housekept = self._collected = self.clock.monotonic()
         self._paused: set[TopicPartitionKey] = set()
         self.groups: dict[GroupKey, Group] = {}
         self.stopping = False
         self.transaction = Transaction(plan.app, settings, calls, quarantine)
         topics = [topic for part in plan.parts for topic in part.topics]
         self.consumer = GroupConsumer(
-            plan.app, topics, settings, calls, self, reports_ends=any(part.merges for part in plan.parts)
+            plan.app,
+            topics,
+            settings,
+            calls,
+            self,
+            reports_ends=any(part.holds(plan.topics) for part in plan.parts) or bool(plan.regroupings),
         )
-        self._handover = Handover(plan, settings, calls, self.consumer, self._new_states, observer)
+        self._announcing = Announcing(plan, partitions, clock)
+        self._waiting = Waiting(plan, settings, self.consumer, clock)
+        self._handover = Handover(plan, settings, calls, self.consumer, self._new_states, self._new_tables, observer)
 
     def attach(self, stations: Stations) -> None:
         """Connect the compiled dataflow; before the first turn."""
@@ -122,6 +133,9 @@ class Engine:
 
     def _new_states(self, group: Group, snapshots: Mapping[str, bytes]) -> dict[str, GroupState]:
         return self.stations.new_states(group, snapshots)
+
+    def _new_tables(self, group: Group) -> dict[str, ChangelogState]:
+        return self.stations.new_tables(group)
 
     @property
     def failed(self) -> bool:
@@ -222,18 +236,25 @@ class Engine:
         batches: list[RecordBatch] = []
         for topic, arrived in by_topic.items():
             self._observer.polled(topic, len(arrived))
-            batches.extend(self._intake_of(topic).take(topic, arrived))
+            intake = self._intake_of(topic)
+            if intake.holds or self._plan.regroupings:
+                self._waiting.heard(topic, arrived)
+            batches.extend(intake.take(topic, arrived))
         return [*batches, *self._release()]
 
     def _intake_of(self, topic: str) -> Intake:
         return next(intake for intake in self.stations.intakes.values() if topic in intake.part.topics)
 
     def _release(self) -> list[RecordBatch]:
-        """Return what merging parts can let go, and keep their read-ahead within bounds."""
+        """Return what parts that hold records back can let go, and keep their read-ahead within bounds."""
         batches: list[RecordBatch] = []
         for intake in self.stations.intakes.values():
-            if intake.part.merges:
-                batches.extend(intake.release(self.consumer.caught_up(intake.part.topics)))
+            if intake.holds:
+                waits = self._waiting.of(intake.part)
+                for partition, waited in waits.items():
+                    if (intake.part.name, partition) in self.groups:
+                        self.groups[intake.part.name, partition].idle = waited.idle
+                batches.extend(intake.release(waits))
                 self._bound_read_ahead(intake)
         return batches
 
@@ -249,16 +270,22 @@ class Engine:
         """Let ``batch`` into the dataflow as part of the open transaction."""
         self.transaction.open()
         self.current = batch
-        for (topic, partition), offset in batch.positions.items():
+        for (topic, partition), progress in batch.progress.items():
             group = self.groups[batch.part, partition]
-            group.positions[topic, partition] = offset
+            group.progress[topic, partition] = progress
             group.moved = True
-        for partition, newest in newest_by_partition(batch).items():
-            delays = {topic: self._plan.topics[topic].max_out_of_orderness_ms for topic in newest}
-            self.groups[batch.part, partition].see({topic: newest[topic] - delays[topic] for topic in newest})
+        for partition, watermarks in (batch.watermarks or self._watermarks(batch)).items():
+            self.groups[batch.part, partition].see(watermarks)
         self._covered.records += len(batch) + len(batch.failures)
         self._sample_times(batch)
         return batch
+
+    def _watermarks(self, batch: RecordBatch) -> dict[int, dict[str, int]]:
+        topics = self._plan.topics
+        return {
+            partition: {topic: time_ms - topics[topic].max_out_of_orderness_ms for topic, time_ms in newest.items()}
+            for partition, newest in newest_by_partition(batch).items()
+        }
 
     def _sample_times(self, batch: RecordBatch) -> None:
         step = max(1, len(batch) // 8)
@@ -266,10 +293,14 @@ class Engine:
             self._covered.samples.extend(record.timestamp()[1] for record in batch.records[::step])
 
     def _due_ticks(self) -> list[Tick]:
-        """Return the timers that are due for what this worker owns."""
-        owned = sorted({group.partition for group in self.groups.values() if group.positions})
-        if not owned:
+        """Return the timers that are due for what this worker owns.
+
+        Timers of partitions go with those of the app's first part, so that each has one owner.
+        """
+        if not self.groups:
             return []
+        first = self._plan.parts[0].name
+        owned = sorted(partition for part, partition in self.groups if part == first)
         ticks = self.stations.schedule.due(owned)
         if ticks:
             self.transaction.open()
@@ -283,17 +314,19 @@ class Engine:
         """Close the open transaction, if any: pushes, then what the transaction's own steps say."""
         if not self.transaction.is_open:
             return
-        started = time.monotonic()
+        started = self.clock.monotonic()
         self.stations.flush_pushes()
-        frozen = [(group, commit) for group in self.groups.values() if (commit := group.freeze(self._plan.state_topic))]
+        for marker in self._announcing.take(self.groups.values()):
+            self.transaction.produce_one(marker, "the markers of a regrouping")
+        frozen = [(group, commit) for group in self.groups.values() if (commit := group.freeze(self._plan))]
         offsets = self.transaction.commit(Frozen([commit for _, commit in frozen], self.consumer.membership))
         self.healthy = True
-        now = time.monotonic()
+        now = self.clock.monotonic()
         for (group, commit), offset in zip(frozen, offsets, strict=True):
             group.state_from, group.state_offset = commit.state_from, offset
             group.moved, group.committed_at = False, now
         self._observer.committed(self._covered.records, now - started)
-        wall_ms = time.time() * 1000
+        wall_ms = self.clock.now_ms()
         self._observer.latencies([(wall_ms - sample) / 1000 for sample in self._covered.samples])
         self._covered = _Openings()
         if self._quarantine.is_active and self._quarantine.settle(self._positions()):
@@ -310,8 +343,9 @@ class Engine:
             )
             self._observer.emitted(columns.topic, len(columns.values))
         for emission, place in output.messages:
-            self.transaction.produce_one(emission, Origin(output.step, place) if place else None)
-            self._observer.emitted(emission.topic, 1)
+            self.transaction.produce_one(emission, Origin(output.step, place) if place else f"step {output.step!r}")
+        for topic, messages in Counter(emission.topic for emission, _ in output.messages).items():
+            self._observer.emitted(topic, messages)
 
     # --- ownership ----------------------------------------------------------------------------------------------
 
@@ -329,11 +363,12 @@ class Engine:
         by_topic: dict[str, list[int]] = {}
         for topic, number in partitions:
             by_topic.setdefault(topic, []).append(number)
+        if groups:
+            self._observer.ready(False, "restoring partitions")
         self._observer.assigned(by_topic)
         if not groups:
             self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
             return
-        self._observer.ready(False, "restoring partitions")
         self._handover.begin(groups)
 
     def on_revoked(self, partitions: Sequence[TopicPartitionKey], *, lost: bool) -> None:
@@ -358,14 +393,18 @@ class Engine:
         started = self._handover.step()
         if started:
             self.groups.update((group.key, group) for group in started)
-            self._housekept = time.monotonic()
+            self._waiting.begin([key for group in started for key in group.inputs])
+            for group in started:
+                progress = {topic: progress for (topic, _), progress in group.progress.items()}
+                self.stations.intakes[group.part.name].begin(group.partition, progress)
+            self._housekept = self.clock.monotonic()
             self._observer.ready(True, "")
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
         """Do, between two transactions, what need not be done in each: garbage, lag figures, renewing idle offsets."""
-        now = time.monotonic()
+        now = self.clock.monotonic()
         if now - self._collected > _GARBAGE_SECONDS:
             gc.collect()
             self._collected = now
@@ -374,9 +413,20 @@ class Engine:
         self._housekept = now
         self.healthy |= self._joined and not self._handover.busy
         self.report_lag()
+        self._announce()
         for group in self.groups.values():
             if group.positions and group.committed_at and now - group.committed_at > _RECOMMIT_SECONDS:
                 self.transaction.open()
+                group.moved = True
+
+    def _announce(self) -> None:
+        """Open a transaction for what readers of regrouped topics have not been told, if there is anything."""
+        for group in filter(self._announcing.concerns, self.groups.values()):
+            waits = self._waiting.of(group.part)
+            group.idle = waits[group.partition].idle if group.partition in waits else ()
+        if self._announcing.overdue(self.groups.values()):
+            self.transaction.open()
+            for group in self.groups.values():
                 group.moved = True
 
     def report_lag(self) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import msgspec
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.plan import Part
-from streamserve.kafka.marks import TopicPartitionKey
-from streamserve.kafka.transaction import GroupCommit
+from streamserve.dataflow.plan import Part, Plan
+from streamserve.kafka.commit import ChangelogBatch, GroupCommit
+from streamserve.kafka.marks import Progress, TopicPartitionKey
 from streamserve.records import Emission
+from streamserve.state.base import ChangelogState
 
 GroupKey: TypeAlias = tuple[str, int]
 """A part's name and a partition number."""
@@ -44,17 +45,20 @@ class StateRecord(msgspec.Struct, frozen=True):
 class Group:
     """One partition group as its owner holds it.
 
-    ``positions`` are the next offsets to process; ``watermark_ms`` is the event time up to which records are expected
-    to be complete.
+    ``progress`` says how far each input is processed; ``watermark_ms`` is the event time up to which records are
+    expected to be complete, but for ``idle`` topics. ``states`` go into one state record together; ``tables``, and
+    windows among them, have a changelog each.
     """
 
     part: Part
     partition: int
-    positions: dict[TopicPartitionKey, int] = field(default_factory=dict[TopicPartitionKey, int])
+    progress: dict[TopicPartitionKey, Progress] = field(default_factory=dict[TopicPartitionKey, Progress])
     watermark_ms: int | None = None
     state_offset: int | None = None
     state_from: int | None = None
     states: dict[str, GroupState] = field(default_factory=dict[str, GroupState])
+    tables: dict[str, ChangelogState] = field(default_factory=dict[str, ChangelogState])
+    idle: Collection[str] = ()
     moved: bool = False
     committed_at: float = 0.0
     _newest_ms: dict[str, int] = field(default_factory=dict[str, int])
@@ -65,15 +69,28 @@ class Group:
         return self.part.name, self.partition
 
     @property
+    def is_idle(self) -> bool:
+        """Return whether nothing is to be expected of any input for now."""
+        return len(self.idle) == len(self.part.topics)
+
+    @property
+    def positions(self) -> dict[TopicPartitionKey, int]:
+        """Return the first offset of each input that is not processed, as far as it is known."""
+        return {key: progress.position for key, progress in self.progress.items()}
+
+    @property
     def inputs(self) -> list[TopicPartitionKey]:
         """Return the topic partitions that make up the group."""
         return [(topic, self.partition) for topic in self.part.topics]
 
     def see(self, newest_ms: Mapping[str, int]) -> None:
-        """Move the watermark on to the least of the topics' newest times seen; it never goes back."""
+        """Move the watermark on to the least of the topics' newest times seen; it never goes back.
+
+        A topic that is ``idle`` does not hold it back.
+        """
         for topic, newest in newest_ms.items():
             self._newest_ms[topic] = max(newest, self._newest_ms.get(topic, newest))
-        low = min(self._newest_ms.values())
+        low = min(time_ms for topic, time_ms in self._newest_ms.items() if topic in newest_ms or topic not in self.idle)
         if self.watermark_ms is None or low > self.watermark_ms:
             self.watermark_ms = low
 
@@ -82,13 +99,28 @@ class Group:
         self.watermark_ms = watermark_ms
         self._newest_ms = {} if watermark_ms is None else dict.fromkeys(self.part.topics, watermark_ms)
 
-    def freeze(self, state_topic: str) -> GroupCommit | None:
+    def freeze(self, plan: Plan) -> GroupCommit | None:
         """Return the group's share of a commit, or ``None`` when nothing changed."""
         dirty = any(state.dirty for state in self.states.values())
-        if not (self.moved or dirty) or not self.positions:
+        if not (self.moved or dirty) or not self.progress:
             return None
-        record = self._state_record(state_topic) if dirty else None
-        return GroupCommit(dict(self.positions), self.watermark_ms, record, self.state_offset)
+        record = self._state_record(plan.state_topic) if dirty else None
+        return GroupCommit(
+            self.positions,
+            self.watermark_ms,
+            record,
+            self.state_offset,
+            changes=self._changes(plan),
+            progress=dict(self.progress),
+        )
+
+    def _changes(self, plan: Plan) -> list[ChangelogBatch]:
+        taken = [(name, state.take_changes()) for name, state in self.tables.items()]
+        return [
+            ChangelogBatch(plan.changelog_of(name), self.partition, keys, values)
+            for name, (keys, values) in taken
+            if keys
+        ]
 
     def _state_record(self, topic: str) -> Emission:
         states = {name: state.snapshot() for name, state in self.states.items()}

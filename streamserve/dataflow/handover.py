@@ -1,8 +1,8 @@
 """What happens to partition groups between two owners, one bounded step at a time, outside rebalance callbacks.
 
-    assigned ──▶ positions ──▶ state ──▶ reading
-                 (fence dead   (one record
-                  owners)       a group)
+    assigned ──▶ positions ──▶ state ──────▶ tables ─────▶ reading
+                 (fence dead   (one record   (changelogs,
+                  owners)       a group)      to their ends)
 
 A rebalance on the way starts it anew. A group that comes back to this worker with its committed offsets unchanged keeps
 the state that it had.
@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from streamserve.dataflow.groups import Group, GroupKey, GroupState, decode_states
 from streamserve.dataflow.plan import Plan
 from streamserve.kafka.calls import Calls
+from streamserve.kafka.changelog import ChangelogReader
 from streamserve.kafka.consumer import GroupConsumer
-from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
+from streamserve.kafka.marks import Committed, OffsetMark, Progress, TopicPartitionKey
 from streamserve.kafka.restore import StateReader, StoredState, Takeover
 from streamserve.observer import Observer
 from streamserve.settings import Settings
+from streamserve.state.base import ChangelogState
 
 
 class Handover:
@@ -36,6 +38,7 @@ class Handover:
         calls: Calls,
         consumer: GroupConsumer,
         new_states: Callable[[Group, Mapping[str, bytes]], dict[str, GroupState]],
+        new_tables: Callable[[Group], dict[str, ChangelogState]],
         observer: Observer,
     ) -> None:
         self._plan = plan
@@ -43,10 +46,13 @@ class Handover:
         self._calls = calls
         self._consumer = consumer
         self._new_states = new_states
+        self._new_tables = new_tables
         self._observer = observer
         self._began = 0.0
         self._takeover: Takeover | None = None
         self._reader: StateReader | None = None
+        self._changelogs: ChangelogReader | None = None
+        self._loading: dict[TopicPartitionKey, ChangelogState] = {}
         self._restoring: list[Group] = []
         self._starting: list[Group] = []
         self._parked: Mapping[GroupKey, Group] = {}
@@ -54,7 +60,7 @@ class Handover:
     @property
     def busy(self) -> bool:
         """Return whether groups are being taken over."""
-        return bool(self._takeover or self._reader or self._starting)
+        return bool(self._takeover or self._reader or self._changelogs or self._starting)
 
     def begin(self, groups: Sequence[Group]) -> None:
         """Start to take over ``groups``; it happens in ``step``."""
@@ -65,10 +71,10 @@ class Handover:
 
     def forget(self) -> None:
         """Drop a take-over that is under way: what it read holds no more."""
-        reader, self._reader = self._reader, None
-        self._takeover = None
-        self._restoring, self._starting = [], []
-        if reader is not None:
+        readers = [reader for reader in (self._reader, self._changelogs) if reader is not None]
+        self._takeover = self._reader = self._changelogs = None
+        self._restoring, self._starting, self._loading = [], [], {}
+        for reader in readers:
             reader.close()
 
     def park(self, groups: Mapping[GroupKey, Group]) -> None:
@@ -88,22 +94,35 @@ class Handover:
                 self._request_states()
         elif self._reader is not None:
             self._read_states(self._reader)
+        elif self._changelogs is not None:
+            self._read_tables(self._changelogs)
         return self._start() if self._starting else []
 
     def _settle_positions(self, committed: Mapping[TopicPartitionKey, Committed]) -> None:
         """Give each group its committed position; one that comes back unchanged keeps its state."""
         for index, group in enumerate(self._restoring):
             found = {key: committed[key] for key in group.inputs}
-            positions = {key: item.offset for key, item in found.items() if item.offset is not None}
+            progress = {key: item.progress or Progress(self._consumer.beginning(key)) for key, item in found.items()}
             marks = [item.mark for item in found.values() if item.mark is not None]
             state_from = max((m.state_from for m in marks if m.state_from is not None), default=None)
             parked = self._parked.get(group.key)
-            if parked is not None and positions and (parked.positions, parked.state_from) == (positions, state_from):
+            if parked is not None and self._unchanged(parked, progress, state_from, marks):
                 self._restoring[index] = parked
                 continue
-            group.positions, group.state_from = positions, state_from
+            group.progress, group.state_from = progress, state_from
             group.resume_watermark(_watermark_of(marks))
         self._parked = {}
+
+    def _unchanged(
+        self,
+        parked: Group,
+        progress: Mapping[TopicPartitionKey, Progress],
+        state_from: int | None,
+        marks: Sequence[OffsetMark],
+    ) -> bool:
+        """Return whether nobody has committed for the group since it was ``parked``: its state still holds."""
+        mine = all(mark.instance == self._settings.instance for mark in marks)
+        return mine and (parked.progress, parked.state_from) == (progress, state_from)
 
     def _request_states(self) -> None:
         wanted: dict[int, dict[bytes, int]] = {}
@@ -113,8 +132,8 @@ class Handover:
         if not wanted:
             self._restore({})
             return
-        self._reader = StateReader(self._plan.state_topic, self._settings, self._calls)
-        self._reader.request(wanted)
+        self._reader = StateReader(self._plan.app, self._plan.state_topic, self._settings, self._calls)
+        self._reader.request(wanted, {group.part.name.encode(): group.part.past_names for group in self._restoring})
 
     def _read_states(self, reader: StateReader) -> None:
         stored = reader.step()
@@ -130,12 +149,41 @@ class Handover:
                 found = stored.get((group.partition, group.part.name.encode()))
                 group.state_offset = found.offset if found is not None else None
                 group.states = self._new_states(group, decode_states(found.value) if found is not None else {})
+        self._request_tables()
+
+    def _request_tables(self) -> None:
+        for group in self._restoring:
+            if not group.tables:
+                group.tables = self._new_tables(group)
+                for name, table in group.tables.items():
+                    self._loading[self._plan.changelog_of(name), group.partition] = table
+        if not self._loading:
+            self._restored()
+            return
+        self._changelogs = ChangelogReader(self._plan.app, self._settings, self._calls)
+        self._changelogs.request(dict.fromkeys(self._loading, 0))
+
+    def _read_tables(self, reader: ChangelogReader) -> None:
+        columns = reader.step()
+        if columns is not None:
+            for place, keys, values in columns:
+                self._loading[place].load(keys, values)
+            self._observer.restoring(*reader.progress())
+            return
+        self._changelogs = None
+        reader.close()
+        for table in self._loading.values():
+            table.loaded()
+        self._loading = {}
+        self._restored()
+
+    def _restored(self) -> None:
         self._restoring, self._starting = [], self._restoring
 
     def _start(self) -> list[Group]:
         """Begin to read what is restored, as soon as the consumer is ready for it."""
         started = self._starting
-        if not self._consumer.start({key: group.positions.get(key) for group in started for key in group.inputs}):
+        if not self._consumer.start({key: position for group in started for key, position in group.positions.items()}):
             return []
         self._starting = []
         for group in started:

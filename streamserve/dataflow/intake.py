@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from operator import attrgetter
 from typing import Any
 
 from streamserve.codecs.base import ValueCodec
+from streamserve.dataflow.arrivals import Arrivals, InLogOrder, InTimeOrder, Row
 from streamserve.dataflow.batch import Failure, RecordBatch, column_of
-from streamserve.dataflow.merge import EventTimeMerge, Row, cut_at_pushes
+from streamserve.dataflow.channels import read_marker
+from streamserve.dataflow.merge import EventTimeMerge, Segment, Waits
 from streamserve.dataflow.plan import Part, TopicNode
-from streamserve.errors import DecodeError
+from streamserve.errors import DecodeError, RecordError
+from streamserve.kafka.marks import Progress
 from streamserve.records import RawRecord, to_epoch_ms
 
 HELD_ROWS = 20_000
 """A topic with more rows than this held back is paused until the others catch up."""
+
+_MOST_MS = 2**63
 
 
 class TopicReader:
@@ -61,10 +66,10 @@ class TopicReader:
             raise DecodeError(text) from error
         if isinstance(instant, datetime):
             return to_epoch_ms(instant)
-        if isinstance(instant, int):
+        if isinstance(instant, int) and abs(instant) < _MOST_MS:
             return instant
         raise DecodeError(
-            f"topic {self.node.name!r}: event time must be a datetime (or int milliseconds),"
+            f"topic {self.node.name!r}: event time must be a datetime (or int milliseconds, of 63 bits),"
             f" not {type(instant).__name__}"
         )
 
@@ -76,33 +81,58 @@ def _time_getter(node: TopicNode) -> Callable[[Any], Any]:
 
 
 class Intake:
-    """Turns the polled records of one part into batches."""
+    """Turns the polled records of one part into batches.
 
-    def __init__(self, part: Part, readers: Mapping[str, TopicReader]) -> None:
+    A part of one topic gives them back as they come; where several are merged, rows wait for their time, or late ones
+    are set aside, they are held for ``release``. ``channels`` has the number of partitions of the topics that others
+    were regrouped from.
+    """
+
+    def __init__(
+        self, part: Part, readers: Mapping[str, TopicReader], channels: Mapping[str, int] | None = None
+    ) -> None:
+        self._channels = channels or {}
         self._part = part
         self._readers = readers
         self._merges: dict[int, EventTimeMerge] = {}
+        self.holds = part.holds({topic: reader.node for topic, reader in readers.items()})
 
     @property
     def part(self) -> Part:
         """Return the part whose topics this takes in."""
         return self._part
 
+    def begin(self, partition: int, progress: Mapping[str, Progress]) -> None:
+        """Start to take in ``partition``, where each topic was left."""
+        self._merges[partition] = EventTimeMerge(
+            {topic: self._arrivals(topic, progress) for topic in self._part.topics}
+        )
+
+    def _arrivals(self, topic: str, progress: Mapping[str, Progress]) -> Arrivals:
+        node = self._readers[topic].node
+        start, allowed_ms = progress.get(topic, Progress(0)), node.max_out_of_orderness_ms
+        refuses_late = node.late != "process"
+        if node.upstream is not None:
+            channels = self._channels[node.upstream]
+            return InTimeOrder(allowed_ms, start, refuses_late=refuses_late, channels=channels)
+        kind = InTimeOrder if self._part.sorts(node) else InLogOrder
+        return kind(allowed_ms, start, refuses_late=refuses_late)
+
     def take(self, topic: str, records: list[RawRecord]) -> list[RecordBatch]:
-        """Take records of ``topic``; a part of one topic gives them back at once, others hold them for ``release``."""
+        """Take records of ``topic``; return them as a batch unless they are held for ``release``."""
         values = self._readers[topic].decode(records)
-        if not self._part.merges:
+        if not self.holds:
             return [self._batch(topic, records, values)]
-        rows = self._rows(topic, records, values)
-        for row in rows:
-            partition = row.record.partition() or 0
-            self._merge(partition).hold(topic, [row])
+        for partition, rows in groupby(self._rows(topic, records, values), lambda row: row.record.partition() or 0):
+            self._merges[partition].hold(rows)
         return []
 
     def _batch(self, topic: str, records: Sequence[RawRecord], values: list[Any]) -> RecordBatch:
         partitions: list[int] = column_of(records, "partition")
         batch = RecordBatch(self._part.name, topic, records, values, partitions)
-        batch.positions = {(topic, run.partition): (records[run.stop - 1].offset() or 0) + 1 for run in batch.runs()}
+        batch.progress = {
+            (topic, run.partition): Progress((records[run.stop - 1].offset() or 0) + 1) for run in batch.runs()
+        }
         if DecodeError not in set(map(type, values)):
             try:
                 batch.times_ms = self._readers[topic].times_ms(records, values)
@@ -131,49 +161,55 @@ class Intake:
         batch.times_ms = times if reader.has_times else None
         batch.failures = failures
 
-    def _rows(self, topic: str, records: Sequence[RawRecord], values: Sequence[Any]) -> list[Row]:
-        """Return rows with times; a record without one takes the time of the row before it."""
+    def _rows(self, topic: str, records: Sequence[RawRecord], values: Sequence[Any]) -> Iterator[Row]:
+        """Yield rows with times; a record without one takes the time of the row before it."""
         reader = self._readers[topic]
-        rows: list[Row] = []
         last_ms = 0
         for record, value in zip(records, values, strict=True):
             checked = value
-            if not isinstance(value, DecodeError):
+            if isinstance(value, DecodeError):
+                marked = read_marker(record) if reader.node.upstream is not None else None
+                if marked is not None:
+                    yield Row(marked[1], topic, record, marked[0])
+                    continue
+            else:
                 try:
                     last_ms = (reader.times_ms([record], [value]) or [0])[0]
                 except DecodeError as error:
                     checked = error
-            rows.append(Row(last_ms, topic, record, checked))
-        return rows
+            yield Row(last_ms, topic, record, checked)
 
-    def _merge(self, partition: int) -> EventTimeMerge:
-        if partition not in self._merges:
-            self._merges[partition] = EventTimeMerge(self._part.topics)
-        return self._merges[partition]
+    def release(self, waits: Mapping[int, Waits]) -> list[RecordBatch]:
+        """Return what can be processed now, in rounds: within one, each group's pushes come before its events."""
+        segments = [
+            [
+                (partition, segment)
+                for segment in merge.release(waits.get(partition, _KNOWS_NOTHING), self._part.push_topics)
+            ]
+            for partition, merge in self._merges.items()
+        ]
+        rounds = zip_longest(*filter(None, segments))
+        return [self._merged_batch([segment for segment in one if segment is not None]) for one in rounds]
 
-    def release(self, caught_up: Mapping[int, Collection[str]]) -> list[RecordBatch]:
-        """Return what can be processed now, in rounds: within one, each group's pushes come before its events.
-
-        ``caught_up`` names, for each partition, the topics that have nothing more on the broker.
-        """
-        released = [merge.release(caught_up.get(part, ())) for part, merge in self._merges.items()]
-        segments = [cut_at_pushes(rows, self._part.push_topics) for rows in released if rows]
-        rounds = zip_longest(*segments, fillvalue=[])
-        return [self._merged_batch([row for segment in segments for row in segment]) for segments in rounds]
-
-    def _merged_batch(self, rows: Sequence[Row]) -> RecordBatch:
-        positions = {(row.topic, row.record.partition() or 0): (row.record.offset() or 0) + 1 for row in rows}
-        good = [row for row in rows if not isinstance(row.value, DecodeError)]
-        return RecordBatch(
+    def _merged_batch(self, segments: Sequence[tuple[int, Segment]]) -> RecordBatch:
+        rows = [row for _, segment in segments for row in segment.rows]
+        good = [row for row in rows if not isinstance(row.value, RecordError)]
+        batch = RecordBatch(
             self._part.name,
             [row.topic for row in good],
             [row.record for row in good],
             [row.value for row in good],
             [row.record.partition() or 0 for row in good],
             [row.time_ms for row in good],
-            positions,
-            [Failure(row.record, row.value) for row in rows if isinstance(row.value, DecodeError)],
         )
+        batch.failures = [Failure(row.record, row.value) for row in rows if isinstance(row.value, RecordError)]
+        batch.progress = {
+            (topic, partition): progress
+            for partition, segment in segments
+            for topic, progress in segment.progress.items()
+        }
+        batch.watermarks = {partition: segment.watermarks for partition, segment in segments}
+        return batch
 
     def held(self) -> dict[tuple[str, int], int]:
         """Return how many rows are held back, by topic and partition."""
@@ -186,3 +222,6 @@ class Intake:
     def forget(self) -> None:
         """Drop what is held back: its partitions are read again from their committed offsets."""
         self._merges.clear()
+
+
+_KNOWS_NOTHING = Waits()

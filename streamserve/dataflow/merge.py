@@ -2,80 +2,97 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-from streamserve.records import RawRecord
+from streamserve.dataflow.arrivals import Arrivals, Row
+from streamserve.kafka.marks import Progress
 
 
-class Row(NamedTuple):
-    """A decoded record with its event time; ``value`` is a ``DecodeError`` where it did not decode."""
+class Waits(NamedTuple):
+    """What is known of topics that have nothing more on the broker just now.
 
-    time_ms: int
-    topic: str
-    record: RawRecord
-    value: Any
+    ``caught_up`` are they; ``idle`` those of them that have been silent for so long that nothing older is expected.
+    """
+
+    caught_up: Collection[str] = ()
+    idle: Collection[str] = ()
+
+
+class Segment(NamedTuple):
+    """Rows of one group in order, its pushes first, and how far each of its topics has come with them.
+
+    ``watermarks`` has the time of each topic, in milliseconds, before which everything is in.
+    """
+
+    rows: list[Row]
+    progress: Mapping[str, Progress]
+    watermarks: Mapping[str, int]
 
 
 class EventTimeMerge:
-    """Holds records back until no other topic of the group can still have an earlier one.
+    """Holds rows back until no other topic of the group can still have an earlier one.
 
     A topic that has nothing waiting blocks the others only while it is known to have more on the broker (Kafka Streams'
-    rule, KIP-695); once it is caught up they go ahead, so a later record with an earlier time comes out of order. Each
-    topic keeps its own order whatever its times say. Ties go in the order in which the topics were declared.
-
-    >>> merge = EventTimeMerge(["a", "b"])
-    >>> merge.hold("a", [Row(1, "a", None, "a1"), Row(5, "a", None, "a5")])
-    >>> [row.value for row in merge.release(caught_up=[])]
-    []
-    >>> merge.hold("b", [Row(3, "b", None, "b3")])
-    >>> [row.value for row in merge.release(caught_up=[])]
-    ['a1', 'b3']
-    >>> [row.value for row in merge.release(caught_up=["b"])]
-    ['a5']
+    rule, KIP-695); once it is caught up they go ahead, so a later record with an earlier time comes out of order. One
+    whose rows wait for their time to be sure blocks what is later than the earliest that may still come. Ties go in the
+    order in which the topics were declared. Rows that are urgent, such as late ones, go before all.
     """
 
-    def __init__(self, topics: Iterable[str]) -> None:
-        self._waiting: dict[str, deque[Row]] = {topic: deque() for topic in topics}
+    def __init__(self, arrivals: Mapping[str, Arrivals]) -> None:
+        self._arrivals = arrivals
+        self._told: Mapping[str, int] = {}
 
-    def hold(self, topic: str, rows: Iterable[Row]) -> None:
-        """Add rows of ``topic`` behind those that wait."""
-        self._waiting[topic].extend(rows)
+    def hold(self, rows: Iterable[Row]) -> None:
+        """Add rows, of each topic in the order of the log."""
+        for row in rows:
+            self._arrivals[row.topic].hold(row)
 
     def waiting(self, topic: str) -> int:
         """Return how many rows of ``topic`` are held back."""
-        return len(self._waiting[topic])
+        return len(self._arrivals[topic])
 
-    def release(self, caught_up: Collection[str]) -> list[Row]:
-        """Return, in order, the rows that nothing can precede any more."""
-        return list(self._released(caught_up))
+    def release(self, waits: Waits, push_topics: Collection[str] = ()) -> list[Segment]:
+        """Return the rows that nothing can precede any more, cut into segments that each begin with their pushes."""
+        return list(self._segments(waits, push_topics))
 
-    def _released(self, caught_up: Collection[str]) -> Iterator[Row]:
-        while True:
-            heads = [queue for queue in self._waiting.values() if queue]
-            if not heads or any(not queue and topic not in caught_up for topic, queue in self._waiting.items()):
-                return
-            first = min(heads, key=lambda queue: queue[0].time_ms)
-            bound = min((queue[0].time_ms for queue in heads if queue is not first), default=None)
-            yield first.popleft()
-            while first and (bound is None or first[0].time_ms < bound):
-                yield first.popleft()
+    def _segments(self, waits: Waits, push_topics: Collection[str]) -> Iterator[Segment]:
+        rows: list[Row] = []
+        pushing = False
+        while (topic := self._next(waits)) is not None:
+            is_push = topic in push_topics
+            if rows and is_push and not pushing and not self._arrivals[topic].is_urgent:
+                yield self._segment(rows)
+                rows = []
+            rows.append(self._arrivals[topic].pop())
+            pushing = is_push
+        if rows or self._watermarks() != self._told:
+            yield self._segment(rows)
 
+    def _segment(self, rows: list[Row]) -> Segment:
+        self._told, told = self._watermarks(), self._told
+        moved = {topic for topic, watermark in self._told.items() if watermark != told.get(topic)}
+        progress = {topic: self._arrivals[topic].progress() for topic in moved.union(row.topic for row in rows)}
+        return Segment(rows, progress, self._told)
 
-def cut_at_pushes(rows: Iterable[Row], push_topics: Collection[str]) -> list[list[Row]]:
-    """Cut a group's ordered rows into segments that each begin with their pushes.
+    def _watermarks(self) -> dict[str, int]:
+        found = {topic: arrivals.watermark_ms() for topic, arrivals in self._arrivals.items()}
+        return {topic: watermark for topic, watermark in found.items() if watermark is not None}
 
-    >>> rows = [Row(i, topic, None, topic) for i, topic in enumerate("ffwffww")]
-    >>> ["".join(row.topic for row in segment) for segment in cut_at_pushes(rows, {"w"})]
-    ['ff', 'wff', 'ww']
-    """
-    segments: list[list[Row]] = []
-    pushing = False
-    for row in rows:
-        is_push = row.topic in push_topics
-        if not segments or (is_push and not pushing):
-            segments.append([])
-        segments[-1].append(row)
-        pushing = is_push
-    return segments
+    def _next(self, waits: Waits) -> str | None:
+        """Return the topic whose row is next, or ``None`` where it is not known yet."""
+        for topic, arrivals in self._arrivals.items():
+            if arrivals.is_urgent:
+                return topic
+        first: str | None = None
+        first_ms = bound_ms = 1 << 62
+        for topic, arrivals in self._arrivals.items():
+            head_ms = arrivals.head_ms(idle=topic in waits.idle)
+            if head_ms is not None:
+                if head_ms < first_ms:
+                    first, first_ms = topic, head_ms
+            elif (may_come_ms := arrivals.bound_ms()) is not None:
+                bound_ms = min(bound_ms, may_come_ms)
+            elif topic not in waits.caught_up:
+                return None
+        return first if first_ms <= bound_ms else None

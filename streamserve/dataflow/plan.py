@@ -7,15 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from streamserve.features.service import JoinOptions
+
+if TYPE_CHECKING:
+    from streamserve.aggregates import Aggregate
+    from streamserve.state.windows import WindowSpec
 
 OnError: TypeAlias = Literal["dead-letter", "skip", "stop"]
 """What happens to a record at fault: one dead letter, dropped and counted, or the worker stops."""
 
+LatePolicy: TypeAlias = Literal["process", "drop", "dead-letter"]
+"""What happens to a record whose event time is further behind than its topic allows."""
+
 Ordering: TypeAlias = Literal["key", "partition", "unordered"]
 """In what order an agent's instances take events; the order of outputs is always the input's, per partition."""
+
+Emit: TypeAlias = Literal["close", "change"]
+"""When a window's result is written: once it is final, or whenever it changes."""
 
 AgentKind: TypeAlias = Literal["agent", "batch", "score", "dataflow"]
 
@@ -31,14 +41,20 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class TopicNode:
-    """A topic: its value type, key and time. Without a value type, values are bytes."""
+    """A topic: its value type, key and time. Without a value type, values are bytes.
+
+    ``late`` says what becomes of late records: ``process``, ``drop``, ``dead-letter``, or the name of a side topic.
+    ``upstream`` is the topic that an internal one is regrouped from.
+    """
 
     name: str
     value_type: type | None = None
     key: str | Callable[[Any], Any] | None = None
     event_time: str | Callable[[Any], Any] | None = None
     max_out_of_orderness_ms: int = 0
+    late: str = "process"
     on_error: OnError = "dead-letter"
+    upstream: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,10 @@ class PushNode:
 
 @dataclass(frozen=True, slots=True)
 class FeaturesNode:
-    """A feature service, asked with the fields of ``event``; ``entity_row`` renames join keys to event fields."""
+    """A feature service, asked with the fields of ``event``; ``entity_row`` renames join keys to event fields.
+
+    ``windows`` adds features that come from the app's own windows, by the window's name.
+    """
 
     service: str
     event: type
@@ -59,6 +78,7 @@ class FeaturesNode:
     entity_row: Mapping[str, str] = field(default_factory=dict[str, str])
     log_rate: float = 0.0
     join: JoinOptions = field(default_factory=JoinOptions)
+    windows: Mapping[str, str] = field(default_factory=dict[str, str])
     pushes: list[PushNode] = field(default_factory=list[PushNode])
     binding: Binding = field(default_factory=Binding, compare=False, repr=False)
 
@@ -81,6 +101,7 @@ class AgentNode:
 
     ``function`` is, by kind: what starts an instance (``agent``), what takes values and a maker of records (``batch``),
     what builds an output from event and prediction, or ``None`` (``score``), what builds operators (``dataflow``).
+    ``is_scoped`` says that it uses tables or windows.
     """
 
     name: str
@@ -92,8 +113,10 @@ class AgentNode:
     io: bool = False
     on_error: OnError = "dead-letter"
     max_size: int = 4096
+    tables: tuple[str, ...] = ()
     features: str | None = None
     model: str | None = None
+    is_scoped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +143,90 @@ class MonitorNode:
 
 
 @dataclass(frozen=True, slots=True)
+class TableNode:
+    """A table of values by key, local to the partition of the agents that use it; its changelog is named after it."""
+
+    name: str
+    value_type: Any
+    key_type: type = str
+    default: Callable[[], Any] | None = None
+    ttl_ms: int | None = None
+    migrate: Callable[[Any], Any] | None = None
+    binding: Binding = field(default_factory=Binding, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowNode:
+    """An aggregate of the events of ``source`` per key and window of event time.
+
+    ``by`` names fields of the event that divide a key further. Results go to topic ``to`` when a window closes, or with
+    every change.
+    """
+
+    name: str
+    source: str
+    aggregate: Aggregate[Any]
+    window: WindowSpec
+    by: tuple[str, ...] = ()
+    to: str | None = None
+    emit: Emit = "close"
+    output: Callable[[Any], Any] | None = None
+    binding: Binding = field(default_factory=Binding, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RegroupNode:
+    """Records of ``source`` go to the internal ``topic`` under another key: a field's, or what a function gives."""
+
+    name: str
+    source: str
+    topic: str
+    key: str | Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Topics that are read together because agents connect them, and those agents.
 
-    Partition *p* of all its topics is one partition group: it is owned, restored and committed as one.
+    Partition *p* of all its topics is one partition group: it is owned, restored and committed as one. ``tables`` and
+    ``windows`` are what lives in it.
     """
 
     name: str
     topics: tuple[str, ...]
     agents: tuple[AgentNode, ...]
     push_topics: frozenset[str]
+    tables: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+
+    @property
+    def past_names(self) -> list[bytes]:
+        """Return what the part's state may be called: a part has the name of its first topic, and topics are added."""
+        return [part_name(topic).encode() for topic in self.topics]
+
+    @property
+    def needs_order(self) -> bool:
+        """Return whether records are processed in order of event time as far as their topics' lateness allows."""
+        return bool(self.windows)
 
     @property
     def merges(self) -> bool:
         """Return whether records of several topics are put in order of event time."""
         return len(self.topics) > 1
+
+    def sorts(self, topic: TopicNode) -> bool:
+        """Return whether records of ``topic`` wait until no earlier one may come, and are then taken in order."""
+        return topic.upstream is not None or (self.needs_order and topic.max_out_of_orderness_ms > 0)
+
+    def holds(self, topics: Mapping[str, TopicNode]) -> bool:
+        """Return whether records may be held back after they were polled, or late ones are set aside."""
+        mine = [topics[name] for name in self.topics]
+        return self.merges or any(self.sorts(topic) or topic.late != "process" for topic in mine)
+
+
+def part_name(first_topic: str) -> str:
+    """Return the name of the part whose first topic this is; steps of a dataflow may not have dots in their names."""
+    return first_topic.replace(".", "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +242,9 @@ class Plan:
     monitors: Sequence[MonitorNode]
     lifespans: Sequence[Callable[[], Any]]
     parts: Sequence[Part]
+    tables: Mapping[str, TableNode] = field(default_factory=dict[str, TableNode])
+    windows: Mapping[str, WindowNode] = field(default_factory=dict[str, WindowNode])
+    regroupings: Mapping[str, RegroupNode] = field(default_factory=dict[str, RegroupNode])
 
     @property
     def dead_letter_topic(self) -> str:
@@ -171,6 +266,10 @@ class Plan:
         """Return the changelog of the partition groups' state."""
         return f"{self.app}-state-changelog"
 
+    def changelog_of(self, name: str) -> str:
+        """Return the changelog of the table or window ``name``."""
+        return f"{self.app}-{name}-changelog"
+
     @property
     def is_stateful(self) -> bool:
         """Return whether partition groups have state to restore."""
@@ -184,7 +283,24 @@ class Plan:
     def engine_topics(self) -> list[str]:
         """Return the topics that belong to the engine, under the app's name."""
         stateful = [self.drift_topic, self.state_topic] if self.is_stateful else []
-        return [self.dead_letter_topic, *stateful, *([self.features_topic] if self.logs_features else [])]
+        regrouped = [node.topic for node in self.regroupings.values()]
+        changelogs = [self.changelog_of(name) for part in self.parts for name in (*part.tables, *part.windows)]
+        return [
+            self.dead_letter_topic,
+            *stateful,
+            *([self.features_topic] if self.logs_features else []),
+            *changelogs,
+            *regrouped,
+        ]
+
+    def regrouped_from(self, part: Part) -> list[RegroupNode]:
+        """Return the regroupings whose source ``part`` reads."""
+        return [node for node in self.regroupings.values() if node.source in part.topics]
+
+    def side_topic(self, topic: str) -> str | None:
+        """Return where late records of ``topic`` go as they are, if anywhere."""
+        late = self.topics[topic].late
+        return None if late in get_args(LatePolicy) else late
 
     def monitor_of(self, model: str) -> MonitorNode | None:
         """Return the monitor of ``model``, if it has one."""

@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from streamserve.dataflow.plan import (
-    AgentNode,
-    FeaturesNode,
-    ModelNode,
-    MonitorNode,
-    Part,
-    Plan,
-    TimerNode,
-    TopicNode,
-)
+from streamserve.dataflow.declared import Declared
+from streamserve.dataflow.plan import AgentNode, FeaturesNode, Part, Plan, TopicNode, part_name
+from streamserve.dataflow.uses import Uses, find_uses
 from streamserve.errors import PlanError
 
 
-def make_plan(
-    app: str,
-    *,
-    topics: Mapping[str, TopicNode],
-    features: Mapping[str, FeaturesNode],
-    models: Mapping[str, ModelNode],
-    agents: Sequence[AgentNode],
-    timers: Sequence[TimerNode],
-    monitors: Sequence[MonitorNode],
-    lifespans: Sequence[Callable[[], Any]],
-) -> Plan:
+def make_plan(declared: Declared) -> Plan:
     """Return the plan of an app.
 
     Raises:
-        PlanError: something named is not declared, or an event type and a feature service do not meet.
+        PlanError: something named is not declared, an event type and a feature service do not meet, or agents that
+            share a table do not read their topics together.
     """
-    for problem in _unknown_names(topics, features, models, agents, monitors):
+    for problem in _unknown_names(declared):
         raise PlanError(problem)
-    parts = _parts(topics, features, agents)
-    return Plan(app, dict(topics), dict(features), dict(models), agents, timers, monitors, lifespans, parts)
+    uses = find_uses(declared)
+    agents = tuple(replace(agent, is_scoped=agent.name in uses.scoped) for agent in declared.agents.values())
+    parts = _parts(declared, agents, uses)
+    return Plan(
+        declared.app,
+        dict(declared.topics),
+        dict(declared.features),
+        dict(declared.models),
+        agents,
+        tuple(declared.timers.values()),
+        tuple(declared.monitors.values()),
+        tuple(declared.lifespans),
+        [_with_state(part, parts, uses, declared) for part in parts],
+        dict(declared.tables),
+        dict(declared.windows),
+        dict(declared.regroupings),
+    )
 
 
-def _unknown_names(
-    topics: Mapping[str, TopicNode],
-    features: Mapping[str, FeaturesNode],
-    models: Mapping[str, ModelNode],
-    agents: Sequence[AgentNode],
-    monitors: Sequence[MonitorNode],
-) -> Iterator[str]:
-    for agent in agents:
+def _unknown_names(declared: Declared) -> Iterator[str]:
+    topics, models = declared.topics, declared.models
+    for agent in declared.agents.values():
         for name in (*agent.sources, *([agent.to] if agent.to else [])):
             if name not in topics:
                 yield f"agent {agent.name!r} uses topic {name!r}, which belongs to another app: declare it on this one"
         if agent.model is not None and agent.model not in models:
             yield f"agent {agent.name!r} scores with model {agent.model!r}, which belongs to another app"
-    for monitor in monitors:
+    for monitor in declared.monitors.values():
         if monitor.model not in models:
             yield f"a monitor watches model {monitor.model!r}, which belongs to another app"
-    yield from _wrong_pushes(topics, features)
+    for window in declared.windows.values():
+        for name in (window.source, *([window.to] if window.to else [])):
+            if name not in topics:
+                yield f"window {window.name!r} uses topic {name!r}, which belongs to another app"
+    yield from _wrong_pushes(topics, declared.features)
 
 
 def _wrong_pushes(topics: Mapping[str, TopicNode], features: Mapping[str, FeaturesNode]) -> Iterator[str]:
@@ -68,23 +66,45 @@ def _wrong_pushes(topics: Mapping[str, TopicNode], features: Mapping[str, Featur
                 yield f"features {node.service!r} are pushed from topic {push.topic!r}, whose values are bytes: type it"
 
 
-def _parts(
-    topics: Mapping[str, TopicNode], features: Mapping[str, FeaturesNode], agents: Sequence[AgentNode]
-) -> list[Part]:
-    """Return the connected parts: topics that some agent reads together, or that push what another's events ask."""
+def _parts(declared: Declared, agents: Sequence[AgentNode], uses: Uses) -> list[Part]:
+    """Return the connected parts: topics that some agent reads together, or that feed what another's events ask."""
+    topics = declared.topics
     together = [frozenset(agent.sources) for agent in agents]
-    for node in features.values():
+    together += [frozenset([node.source]) for node in declared.windows.values()]
+    together += [frozenset([node.source]) for node in declared.regroupings.values()]
+    for agent in agents:
+        together += [frozenset([*agent.sources, declared.windows[name].source]) for name in uses.windows[agent.name]]
+    for node in declared.features.values():
         asking = [topic for agent in agents for topic in agent.sources if topics[topic].value_type is node.event]
         if node.pushes and asking:
             together.append(frozenset([*asking, *(push.topic for push in node.pushes)]))
-    pushed = {push.topic for node in features.values() for push in node.pushes}
+    pushed = {push.topic for node in declared.features.values() for push in node.pushes}
     order = {name: place for place, name in enumerate(topics)}
     parts: list[Part] = []
     for group in _connected(together):
         names = tuple(sorted(group, key=order.__getitem__))
         mine = tuple(agent for agent in agents if agent.sources[0] in group)
-        parts.append(Part(names[0].replace(".", "_"), names, mine, frozenset(pushed & group)))
+        parts.append(Part(part_name(names[0]), names, mine, frozenset(pushed & group)))
     return sorted(parts, key=lambda part: order[part.topics[0]])
+
+
+def _with_state(part: Part, parts: Sequence[Part], uses: Uses, declared: Declared) -> Part:
+    """Return ``part`` with the tables and windows that live in it."""
+    names = {agent.name for agent in part.agents}
+    mine = {table for table in declared.tables if any(table in uses.tables[name] for name in names)}
+    for other in parts:
+        shared = [name for agent in other.agents if other is not part for name in uses.tables[agent.name] & mine]
+        if shared:
+            raise PlanError(
+                f"table {shared[0]!r} is used by agents that do not read their topics together:"
+                f" {', '.join(sorted(names))} and {', '.join(sorted(agent.name for agent in other.agents))}. A table"
+                " belongs to one partition group: read the topics in one agent, or keep two tables."
+            )
+    return replace(
+        part,
+        tables=tuple(name for name in declared.tables if name in mine),
+        windows=tuple(name for name, node in declared.windows.items() if node.source in part.topics),
+    )
 
 
 def _connected(sets: Iterable[frozenset[str]]) -> list[frozenset[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,10 +24,10 @@ OpenReader: TypeAlias = Callable[[], FeatureReader]
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A version that answers, and the package it came from."""
+    """A version that answers, and the package it came from; a stand-in came from none."""
 
     runner: Runner
-    package: ModelPackage
+    package: ModelPackage | None
 
 
 @dataclass(slots=True)
@@ -46,11 +46,15 @@ def codec_of(node: TopicNode) -> ValueCodec[Any]:
 
 
 def open_runtime(
-    plan: Plan, settings: Settings, observer: Observer, readers: Mapping[str, OpenReader] | None = None
+    plan: Plan,
+    settings: Settings,
+    observer: Observer,
+    readers: Mapping[str, OpenReader] | None = None,
+    runners: Mapping[str, Runner] | None = None,
 ) -> Runtime:
     """Load the models, prepare the codecs and say how feature readers are opened.
 
-    ``readers`` stands in for the feature repository, by service.
+    ``readers`` stands in for the feature repository, by service, ``runners`` for packages of the registry, by model.
 
     Raises:
         ConfigurationError: a model or a feature repository is missing or does not work.
@@ -59,7 +63,7 @@ def open_runtime(
     return Runtime(
         {name: codec_of(node) for name, node in plan.topics.items()},
         {name: KeyCodec(node.key) for name, node in plan.topics.items()},
-        _load_models(plan, settings, observer),
+        {**_stand_ins(plan, runners or {}), **_load_models(plan, settings, observer, runners or {})},
         {
             name: (readers or {}).get(name) or _opens_feast(node, settings, observer)
             for name, node in plan.features.items()
@@ -78,14 +82,21 @@ def registry_of(settings: Settings) -> ModelRegistry:
     return Registry(settings.model_registry)
 
 
-def _load_models(plan: Plan, settings: Settings, observer: Observer) -> dict[str, LoadedModel]:
-    if not plan.models:
+def _stand_ins(plan: Plan, runners: Mapping[str, Runner]) -> dict[str, LoadedModel]:
+    return {name: LoadedModel(runner, None) for name, runner in runners.items() if name in plan.models}
+
+
+def _load_models(
+    plan: Plan, settings: Settings, observer: Observer, without: Collection[str]
+) -> dict[str, LoadedModel]:
+    nodes = {name: node for name, node in plan.models.items() if name not in without}
+    if not nodes:
         return {}
     from streamserve.inference.onnx import load_runner
 
     registry = registry_of(settings)
     loaded: dict[str, LoadedModel] = {}
-    for name, node in plan.models.items():
+    for name, node in nodes.items():
         package = registry.load(name, registry.resolve(name, alias=node.alias, version=node.version))
         runner = load_runner(package)
         observer.model_loaded(name, runner.version, runner.sha256, runner.batch_size)

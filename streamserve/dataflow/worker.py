@@ -9,22 +9,25 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamserve.clock import Clock, SystemClock
-from streamserve.dataflow.compiler import Compiler, DataflowPanic, run_dataflow
+from streamserve.dataflow.compiler import DECODE, LATE, Compiler, DataflowPanic, run_dataflow
 from streamserve.dataflow.engine import Engine, Stations
 from streamserve.dataflow.groups import Group, GroupState
 from streamserve.dataflow.plan import OnError, Plan
 from streamserve.dataflow.runtime import OpenReader, Runtime, open_runtime
 from streamserve.dataflow.schedule import Schedule
+from streamserve.dataflow.states import States
 from streamserve.dataflow.steps.monitors import open_monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.topics import topic_specs
 from streamserve.durations import to_milliseconds
 from streamserve.errors import ConfigurationError, EngineRestart, MemberFenced, OutageError
+from streamserve.inference.runner import Runner
 from streamserve.kafka.admin import Admin
 from streamserve.kafka.calls import Calls, Hook
+from streamserve.kafka.clients import KAFKA_CLIENTS, Clients
 from streamserve.kafka.errors import translated
 from streamserve.kafka.quarantine import Quarantine
-from streamserve.observer import Observer
+from streamserve.observer import CommittedOutcomes, Observer
 from streamserve.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,8 +44,8 @@ _FENCED_SECONDS = 60.0
 class Worker:
     """Runs an app's plan in this process until ``stop``.
 
-    ``run`` returns after a drain and a last commit. ``readers`` stand in for the feature repository, by service;
-    ``hook`` sees every Kafka call.
+    ``run`` returns after a drain and a last commit. ``readers`` stand in for the feature repository, by service,
+    ``runners`` for the model registry, by model; ``hook`` sees every Kafka call, on clients made by ``clients``.
 
     Raises (from ``run``):
         ConfigurationError: something has to be mended first.
@@ -58,16 +61,21 @@ class Worker:
         readers: Mapping[str, OpenReader] | None = None,
         hook: Hook | None = None,
         clock: Clock | None = None,
+        clients: Clients = KAFKA_CLIENTS,
+        runners: Mapping[str, Runner] | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
-        self._observer = observer or Observer()
+        self._observer = CommittedOutcomes(observer or Observer())
         self._readers = readers
-        self._calls = Calls(hook)
+        self._runners = runners
+        self._calls = Calls(hook, clients)
         self._clock = clock or SystemClock()
         self._quarantine = Quarantine()
         self._engine: Engine | None = None
         self._stopping = False
+        self._restarting = False
+        self._partitions: Mapping[str, int] = {}
         self._healthy_at = self._clock.monotonic()
         self._fenced_at: float | None = None
 
@@ -91,9 +99,13 @@ class Worker:
             loop.close()
 
     def _prepare(self) -> Runtime:
-        admin = Admin(self._settings)
-        admin.check(topic_specs(self._plan, admin.partitions()))
-        return open_runtime(self._plan, self._settings, self._observer, self._readers)
+        self._check_topics()
+        return open_runtime(self._plan, self._settings, self._observer, self._readers, self._runners)
+
+    def _check_topics(self) -> None:
+        admin = Admin(self._settings, self._calls.clients)
+        self._partitions = admin.partitions()
+        admin.check(topic_specs(self._plan, self._partitions))
 
     def _persist(self, attempt: Callable[[], R]) -> R | None:
         """Try ``attempt`` until it returns: restarts go on for ever, an outage until its deadline.
@@ -129,8 +141,19 @@ class Worker:
 
     def _incarnation(self, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
         """Run one engine from its start to its end, whatever ends it."""
+        if self._restarting:
+            self._check_topics()  # one of them may be what ended the last
+        self._restarting = True
         gc.collect()  # the last one's clients, if anything still holds them
-        engine = Engine(self._plan, self._settings, self._calls, self._quarantine, self._observer, self._clock)
+        engine = Engine(
+            self._plan,
+            self._settings,
+            self._calls,
+            self._quarantine,
+            self._observer,
+            self._clock,
+            self._partitions,
+        )
         self._engine = engine
         compiler: Compiler | None = None
         try:
@@ -149,14 +172,16 @@ class Worker:
     def _compiler(self, engine: Engine, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> Compiler:
         plan = self._plan
         policies: dict[str, OnError] = {agent.name: agent.on_error for agent in plan.agents}
-        policies |= {f"decode:{name}": node.on_error for name, node in plan.topics.items()}
+        policies |= {f"{DECODE}:{name}": node.on_error for name, node in plan.topics.items()}
+        policies |= {f"{LATE}:{name}": "skip" for name, node in plan.topics.items() if node.late == "drop"}
         policy = FailurePolicy(plan.dead_letter_topic, policies, self._quarantine, self._observer)
         monitors = open_monitors(plan, runtime.models, lambda: engine.groups, self._observer)
-        compiler = Compiler(plan, runtime, engine, monitors, policy, loop, self._observer)
+        compiler = Compiler(plan, runtime, engine, monitors, policy, loop, self._observer, self._partitions)
         engine.attach(
             Stations(
                 compiler.intakes(),
                 monitors.new_states if monitors is not None else _no_states,
+                States(plan).new,
                 compiler.flush_pushes,
                 Schedule(plan.timers, self._clock),
             )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +91,8 @@ class MatrixReader:
         del event_times_ms
         asked = keys[self.join_keys[0]]
         try:
-            index = np.asarray(asked, np.int64)
-        except (TypeError, ValueError):
+            index = np.frombuffer(array("q", cast("Sequence[int]", asked)), np.int64)  # which takes no 1.7 and no "1"
+        except (TypeError, OverflowError):
             return self._read_some(asked)
         if index.size and (index.min() < 0 or index.max() >= self._entities):
             return self._read_some(asked)
@@ -110,7 +111,7 @@ class MatrixReader:
 
     def _read_some(self, asked: Sequence[Scalar]) -> FeatureBatch:
         """Answer a batch in which some key is no row of the matrix."""
-        index = [key if isinstance(key, int) and 0 <= key < self._entities else None for key in asked]
+        index = [key if isinstance(key, int | np.integer) and 0 <= key < self._entities else None for key in asked]
         columns = {
             name: [None if place is None else float(column[place]) for place in index]
             for name, column in zip(self.features, self._columns, strict=True)

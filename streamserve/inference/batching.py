@@ -67,15 +67,15 @@ def choose_batch_size(
     *,
     sizes: Sequence[int] = BATCH_SIZES,
     budget_seconds: float = 0.3,
-    tolerance: float = 0.03,
+    tolerance: float = 0.01,
 ) -> int:
-    """Measure ``run(rows)`` and return the smallest of ``sizes`` whose time per row is near the best.
+    """Measure ``run(rows)`` and return the largest of ``sizes`` whose time per row is near the best.
 
-    Near means within ``tolerance`` of it: small runs answer sooner and keep a model's working set in cache, and for
-    some models very large ones are slower per row. Each size is run once to warm up, then timed up to ten times, and
-    the shortest time counts, since whatever else the machine does only adds to it. ``sizes`` increase; those that the
-    budget has no time for are not tried, so a slow model gets a small size. The budget bounds everything but the first
-    size's two runs.
+    Near means within ``tolerance`` of it: of equals, large runs leave less to do around them, but some models are
+    slower per row where their working set falls out of the cache. Each size is run once to warm up, then timed up to
+    ten times, and the shortest time counts, since whatever else the machine does only adds to it. ``sizes`` increase;
+    those that the budget has no time for are not tried, so a slow model gets a small size. The budget bounds everything
+    but the first size's two runs.
     """
     end = clock.monotonic() + budget_seconds
     per_row: dict[int, float] = {}
@@ -85,7 +85,7 @@ def choose_batch_size(
             break
         per_row[size] = _time(run, size, clock, remaining / (len(sizes) - index)) / size
     limit = min(per_row.values()) * (1 + tolerance)
-    return next(size for size, seconds in per_row.items() if seconds <= limit)
+    return max(size for size, seconds in per_row.items() if seconds <= limit)
 
 
 def _time(run: Callable[[int], object], size: int, clock: Clock, budget_seconds: float) -> float:

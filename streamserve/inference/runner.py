@@ -38,3 +38,7 @@ class Runner(Protocol):
         are left out.
         """
         ...
+
+
+class TakesEverything:
+    """Base of runners that are given every field of every row by name, not only those that ``inputs`` tell of."""

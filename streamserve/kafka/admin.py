@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from streamserve.durations import to_milliseconds
 from streamserve.errors import BrokerUnavailable, TopicError
-from streamserve.kafka.clients import MAX_MESSAGE_BYTES, common_config, restore_config
+from streamserve.kafka.clients import KAFKA_CLIENTS, MAX_MESSAGE_BYTES, Clients, common_config, restore_config
 from streamserve.kafka.errors import kafka_error, translated
 from streamserve.settings import Settings
 
@@ -55,6 +54,11 @@ def changelog_config() -> dict[str, str]:
     }
 
 
+def regrouped_config() -> dict[str, str]:
+    """Return the configuration of an internal topic of regrouped records, whose timestamps may be of any age."""
+    return {"retention.ms": "-1", "segment.bytes": str(64 << 20), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+
+
 class Admin:
     """Asks and changes topics.
 
@@ -63,12 +67,13 @@ class Admin:
         BrokerUnavailable (from every method): no broker answers.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clients: Clients = KAFKA_CLIENTS) -> None:
         self._settings = settings
+        self._clients = clients
         self._brokers = settings.bootstrap_servers
         self._seconds = min(_REQUEST_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
         with translated("open an admin client", self._brokers):
-            self._client = AdminClient(common_config(settings))
+            self._client = clients.admin(common_config(settings))
 
     def partitions(self) -> dict[str, int]:
         """Return the number of partitions of every topic on the broker."""
@@ -134,7 +139,7 @@ class Admin:
         """Return how far ``group`` is behind in every partition of ``topics``."""
         found = self.partitions()
         wanted = [TopicPartition(topic, number) for topic in topics for number in range(found.get(topic, 0))]
-        reader = Consumer({**restore_config(self._settings, isolation="read_committed"), "group.id": group})
+        reader = self._clients.consumer(restore_config(self._settings, group, isolation="read_committed"))
         try:
             with translated("read committed offsets", self._brokers):
                 committed: Any = reader.committed(wanted, _REQUEST_SECONDS) if wanted else []

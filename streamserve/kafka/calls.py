@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeAlias, TypeVar
 
+from streamserve.kafka.clients import KAFKA_CLIENTS, Clients
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -17,6 +19,7 @@ CALL_NAMES = (
     "consumer.assign",
     "consumer.poll",
     "consumer.committed",
+    "consumer.beginning",
     "consumer.seek",
     "consumer.close",
     "group.describe",
@@ -36,7 +39,7 @@ CALL_NAMES = (
 
 
 class Calls:
-    """Runs named Kafka calls between the two sides of a hook.
+    """Runs named Kafka calls between the two sides of a hook, on clients made by ``clients``.
 
     >>> seen = []
     >>> Calls(lambda name, when: seen.append((name, when)))("consumer.poll", len, "abc")
@@ -45,8 +48,9 @@ class Calls:
     [('consumer.poll', 'before'), ('consumer.poll', 'after')]
     """
 
-    def __init__(self, hook: Hook | None = None) -> None:
+    def __init__(self, hook: Hook | None = None, clients: Clients = KAFKA_CLIENTS) -> None:
         self._hook = hook
+        self.clients = clients
 
     def __call__(self, name: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``call``; the hook sees it before and, when it returned, after."""

@@ -1,14 +1,35 @@
-"""Configuration of every Kafka client, in one place: what the user sets reaches all of them."""
+"""Every Kafka client: how it is made, and its configuration, in which what the user sets reaches all of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
 
 from streamserve.durations import to_milliseconds
 from streamserve.settings import Settings
 
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024
 """What our producers hand to a broker at most: dead letters carry what other topics refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Makes the clients from their librdkafka configuration: the one place where they come from.
+
+    Others than Kafka's own behave like them as far as ``kafka/`` calls them.
+    """
+
+    producer: Callable[[dict[str, Any]], Producer]
+    consumer: Callable[[dict[str, Any]], Consumer]
+    admin: Callable[[dict[str, Any]], AdminClient]
+
+
+KAFKA_CLIENTS = Clients(Producer, Consumer, AdminClient)
+"""The real ones."""
 
 
 def common_config(settings: Settings) -> dict[str, Any]:
@@ -34,9 +55,12 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
     }
 
 
-def restore_config(settings: Settings, *, isolation: str) -> dict[str, Any]:
-    """Return the configuration of a reader outside the group; it never commits."""
-    return {**_reader_config(settings), "group.id": "streamserve-restore", "isolation.level": isolation}
+def restore_config(settings: Settings, group: str, *, isolation: str) -> dict[str, Any]:
+    """Return the configuration of a reader that neither joins nor commits; ``group``'s ACL is all that it needs.
+
+    It is told of a partition's end when a fetch comes back empty, for which the broker takes 500 ms by default.
+    """
+    return {"fetch.wait.max.ms": 10, **_reader_config(settings), "group.id": group, "isolation.level": isolation}
 
 
 def _reader_config(settings: Settings) -> dict[str, Any]:

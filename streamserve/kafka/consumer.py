@@ -62,7 +62,8 @@ class GroupConsumer:
         self._at_end: set[TopicPartitionKey] = set()
         self._rebalances = 0
         with translated("open the consumer", self._brokers):
-            self._consumer = Consumer({**consumer_config(settings, app), "enable.partition.eof": reports_ends})
+            config = {**consumer_config(settings, app), "enable.partition.eof": reports_ends}
+            self._consumer = calls.clients.consumer(config)
         self.membership: Any = None
         """The group metadata as of the last poll: to be committed with that poll's positions, and no others."""
         with translated("subscribe", self._brokers):
@@ -194,18 +195,18 @@ class GroupConsumer:
         The client that asks is kept: one that is dropped right after its answer may leave events behind unserved.
         """
         if self._admin is None:
-            self._admin = AdminClient(common_config(self._settings))
+            self._admin = self._calls.clients.admin(common_config(self._settings))
         client: Any = self._admin  # its futures are untyped
         futures = client.describe_consumer_groups([self._app], request_timeout=_REQUEST_SECONDS)
         members: list[Any] = futures[self._app].result().members or []
         return {member.group_instance_id for member in members if member.group_instance_id}
 
-    def start(self, positions: Mapping[TopicPartitionKey, int | None]) -> bool:
-        """Begin to read each partition at its position; ``None`` is the beginning.
+    def start(self, positions: Mapping[TopicPartitionKey, int]) -> bool:
+        """Begin to read each partition at its position.
 
         Return ``False`` while the client is not ready for it: poll, then ask again.
         """
-        seeks = [TopicPartition(*key, offset) for key, offset in positions.items() if offset is not None]
+        seeks = [TopicPartition(*key, offset) for key, offset in positions.items()]
         with translated("seek", self._brokers):
             try:
                 for place in seeks:
@@ -230,6 +231,17 @@ class GroupConsumer:
         if places:
             with translated("resume", self._brokers):
                 self._consumer.resume(places)
+
+    def beginning(self, partition: TopicPartitionKey) -> int:
+        """Return the first offset that the broker still has.
+
+        Raises:
+            BrokerUnavailable: no answer in time.
+        """
+        place = TopicPartition(*partition)
+        with translated("read the beginning", self._brokers):
+            low, _ = self._calls("consumer.beginning", self._consumer.get_watermark_offsets, place, _REQUEST_SECONDS)
+        return low
 
     def end(self, partition: TopicPartitionKey) -> int | None:
         """Return the partition's end as of the last fetch, without asking the broker; ``None`` before the first."""

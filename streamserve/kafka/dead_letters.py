@@ -32,3 +32,9 @@ def dead_letter(topic: str, step: str, record: RawRecord, error: RecordError) ->
     own = [(f"{ORIGINAL_PREFIX}{name}", value) for name, value in record.headers() or []]
     headers = (*((name, str(value).encode()) for name, value in facts.items()), *own)
     return Emission(topic, record.value(), record.key(), headers)
+
+
+def forwarded(record: RawRecord, topic: str) -> Emission:
+    """Return ``record`` as it is, for ``topic``: key, bytes, headers and timestamp."""
+    headers = tuple(record.headers() or ())
+    return Emission(topic, record.value(), record.key(), headers, timestamp_ms=record.timestamp()[1])

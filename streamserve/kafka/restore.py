@@ -7,28 +7,21 @@ Nothing here runs inside a rebalance callback, and one ``step`` is short: other 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import Message, TopicPartition
 
 from streamserve.errors import BrokerUnavailable, ConfigurationError
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.clients import producer_config, restore_config, transactional_ids
 from streamserve.kafka.consumer import GroupConsumer
-from streamserve.kafka.errors import UNREACHABLE, translated
+from streamserve.kafka.errors import translated
 from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
+from streamserve.kafka.whole import WholeReader
 from streamserve.settings import Settings
 
 _REQUEST_SECONDS = 10.0
-_READ_SECONDS = 0.05
 _READ_RECORDS = 100
 
 
@@ -42,45 +35,38 @@ class StoredState(NamedTuple):
 class StateReader:
     """Reads the last state records of partition groups from their changelog.
 
-    Each is looked for from a known offset up to the changelog's end, and the end is as an *uncommitted* reader sees it:
-    a record of a transaction whose markers are still on their way is waited for (KAFKA-10167).
+    Each is looked for from a known offset up to the changelog's end as ``WholeReader`` defines it.
     """
 
-    def __init__(self, topic: str, settings: Settings, calls: Calls) -> None:
+    def __init__(self, app: str, topic: str, settings: Settings, calls: Calls) -> None:
         self._topic = topic
-        self._calls = calls
-        self._brokers = settings.bootstrap_servers
-        config = {**restore_config(settings, isolation="read_committed"), "auto.offset.reset": "earliest"}
-        self._consumer = Consumer({**config, "enable.partition.eof": True})
-        self._ends = Consumer(restore_config(settings, isolation="read_uncommitted"))
+        self._reader = WholeReader(app, settings, calls)
         self._wanted: dict[int, dict[bytes, int]] = {}
-        self._open: dict[int, int] = {}
+        self._names: dict[bytes, bytes] = {}
         self._found: dict[tuple[int, bytes], StoredState] = {}
 
-    def request(self, wanted: Mapping[int, Mapping[bytes, int]]) -> None:
+    def request(
+        self, wanted: Mapping[int, Mapping[bytes, int]], aliases: Mapping[bytes, Collection[bytes]] | None = None
+    ) -> None:
         """Begin to read; ``wanted`` has, by partition, each key and the offset from where on to look for it.
+
+        ``aliases`` has, for a key, others that the same state may have been written under; the last record counts.
 
         Raises:
             ConfigurationError: the changelog ends before such an offset: it is not the one that was written.
             BrokerUnavailable: no broker answers.
         """
         self._wanted = {partition: dict(keys) for partition, keys in wanted.items()}
-        with translated(f"restore from {self._topic!r}", self._brokers):
-            self._open = {partition: self._end(partition) for partition in self._wanted}
+        self._names = {alias: key for key, others in (aliases or {}).items() for alias in (key, *others)}
+        starts: dict[TopicPartitionKey, int] = {}
+        ends: dict[TopicPartitionKey, int] = {}
         for partition, keys in self._wanted.items():
-            for start in keys.values():
-                if start >= self._open[partition]:
-                    raise self._gone(partition, start)
-        self._consumer.assign(
-            [TopicPartition(self._topic, partition, min(keys.values())) for partition, keys in self._wanted.items()]
-        )
-
-    def _end(self, partition: int) -> int:
-        place = TopicPartition(self._topic, partition)
-        _, end = self._calls(
-            "changelog.high_watermark", self._ends.get_watermark_offsets, place, _REQUEST_SECONDS, cached=False
-        )
-        return end
+            place = (self._topic, partition)
+            starts[place] = min(keys.values())
+            _, ends[place] = self._reader.ends(*place)
+            if max(keys.values()) >= ends[place]:
+                raise self._gone(partition, max(keys.values()))
+        self._reader.begin(starts, ends)
 
     def step(self) -> dict[tuple[int, bytes], StoredState] | None:
         """Read on for a moment; return all states by partition and key once they are complete.
@@ -88,37 +74,16 @@ class StateReader:
         Raises:
             ConfigurationError: a state that must be there is not.
         """
-        if self._open:
-            with translated(f"restore from {self._topic!r}", self._brokers):
-                for message in self._calls("changelog.read", self._read):
-                    self._take(message)
-        return None if self._open else self._checked()
-
-    def _read(self) -> list[Message]:
-        """``consume`` would wait for all of its records or the whole time: so take what is there, then wait for one."""
-        messages = self._consumer.consume(_READ_RECORDS, 0)
-        first = None if messages else self._consumer.poll(_READ_SECONDS)
-        return messages if first is None else [first]
+        if self._reader.unread:
+            for message in self._reader.read(_READ_RECORDS):
+                self._take(message)
+        return None if self._reader.unread else self._checked()
 
     def _take(self, message: Message) -> None:
-        error = message.error()
-        if error is not None:
-            self._judge(message, error)
-            return
-        partition, key, value = message.partition(), message.key(), message.value()
-        if partition is not None and key is not None and key in self._wanted.get(partition, {}):
+        partition, name, value = message.partition(), message.key() or b"", message.value()
+        key = self._names.get(name, name)
+        if partition is not None and key in self._wanted.get(partition, {}):
             self._found[partition, key] = StoredState(message.offset() or 0, value or b"")
-
-    def _judge(self, message: Message, error: KafkaError) -> None:
-        """Note a partition's end; raise unless ``error`` passes by itself."""
-        partition, code = message.partition() or 0, error.code()
-        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public code
-            if (message.offset() or 0) >= self._open.get(partition, 0):
-                self._open.pop(partition, None)
-            return
-        passes = code in UNREACHABLE or error.retriable()
-        if not passes or code == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's public code
-            raise KafkaException(error)
 
     def _checked(self) -> dict[tuple[int, bytes], StoredState]:
         """Return what was found, which must be all: compaction keeps the last record of a key."""
@@ -131,15 +96,14 @@ class StateReader:
     def _gone(self, partition: int, offset: int) -> ConfigurationError:
         return ConfigurationError(
             f"the state at {self._topic}[{partition}] from offset {offset} on, which the committed offsets name, is"
-            " gone: was the changelog deleted, or is its cleanup.policy not 'compact'? To start with empty state,"
-            " delete the group's committed offsets, or set them where the app shall go on."
+            " gone: was the changelog deleted, is its cleanup.policy not 'compact', or do agents now read topics apart"
+            " that they read together before? To start with empty state, delete the group's committed offsets, or set"
+            " them where the app shall go on."
         )
 
     def close(self) -> None:
         """Let go of the reader."""
-        with translated(f"stop reading {self._topic!r}", self._brokers):
-            self._consumer.close()
-            self._ends.close()
+        self._reader.close()
 
 
 class Takeover:
@@ -180,14 +144,14 @@ class Takeover:
             owners = self._calls("group.last_owners", self._last_owners) - {self._settings.instance}
             for owner in owners - (self._calls("group.describe", self._consumer.members) if owners else set()):
                 for transactional_id in transactional_ids(self._app, owner):
-                    producer = Producer(producer_config(self._settings, transactional_id))
+                    config = producer_config(self._settings, transactional_id)
+                    producer = self._calls.clients.producer(config)
                     self._calls("fence.init_transactions", producer.init_transactions, _REQUEST_SECONDS)
 
     def _last_owners(self) -> set[str]:
         """Return who committed last, from offsets that need not be stable."""
         wanted = [TopicPartition(topic, partition) for topic, partition in self._partitions]
-        config = restore_config(self._settings, isolation="read_uncommitted")
-        reader = Consumer({**config, "group.id": self._app})
+        reader = self._calls.clients.consumer(restore_config(self._settings, self._app, isolation="read_uncommitted"))
         try:
             found = reader.committed(wanted, _REQUEST_SECONDS)
         finally:

@@ -143,7 +143,7 @@ class GroupMonitor:
             count=alarm.count,
         )
         self._messages.append(message)
-        self._observer.drift_alarm(self.plan.model, column, alarm.detector, event_time_ms)
+        self._observer.drift_alarm(self.plan.model, column, alarm.detector, self.partition, event_time_ms)
 
     def _count_blocks(self) -> None:
         rows = Rows.join(self._waiting)
@@ -185,7 +185,9 @@ class GroupMonitor:
             origin = Origin(self.plan.model, self._version, self.partition, index, self.plan.window_ms, self.late)
             for message in describe_window(window, origin, self._measures, self._baseline, self._detectors):
                 self._messages.append(message)
-                self._observer.drift_window(message.model, message.column, message.slice or "", _figures(message))
+                self._observer.drift_window(
+                    message.model, message.column, message.slice or "", self.partition, _figures(message)
+                )
 
     def snapshot(self) -> bytes:
         """Return the whole state, what is not taken yet included, and clear ``dirty``.

@@ -1,8 +1,8 @@
-"""River detectors as bytes, and back without running whatever the bytes name.
+"""River detectors and metrics as bytes, and back without running whatever the bytes name.
 
 A changelog is an input: who can write to it must not gain more than wrong figures. So unpickling imports only the
-classes of River's detectors and statistics, those of the modules that the configured detectors come from, and a few
-plain containers.
+classes of River's detectors, metrics and statistics, those of the modules that the configured ones come from, and a
+few plain containers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ __all__ = ["pickle_object", "unpickle_object"]
 
 _PROTOCOL = 5
 
-_RIVER = ("river.drift", "river.stats", "river.base", "river.utils", "river._river_rust")
+_RIVER = ("river.drift", "river.metrics", "river.stats", "river.base", "river.utils", "river._river_rust")
 
 _PLAIN = {
-    "builtins": {"bytearray", "complex", "frozenset", "set", "slice"},
+    "builtins": {"bytearray", "complex", "float", "frozenset", "set", "slice"},
     "collections": {"Counter", "OrderedDict", "defaultdict", "deque"},
     "datetime": {"date", "datetime", "timedelta", "timezone"},
+    "functools": {"partial"},
     "numpy": {"dtype", "ndarray"},
     "numpy._core.multiarray": {"_reconstruct", "scalar"},
     "numpy._core.numeric": {"_frombuffer"},
@@ -46,7 +47,7 @@ def pickle_object(value: object) -> bytes:
         return pickle.dumps(value, _PROTOCOL)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigurationError(
-            f"the detector {type(value).__name__} cannot be kept across restarts, since it cannot be pickled: "
+            f"the {type(value).__name__} cannot be kept across restarts, since it cannot be pickled: "
             "use one whose class and attributes stand at the top of a module"
         ) from error
 
@@ -57,7 +58,7 @@ def unpickle_object(data: bytes, modules: Collection[str] = ()) -> Any:
     >>> unpickle_object(pickle.dumps(print))
     Traceback (most recent call last):
     ...
-    streamserve.errors.ConfigurationError: detector state names builtins.print, which is not allowed there: ...
+    streamserve.errors.ConfigurationError: monitoring state names builtins.print, which is not allowed there: ...
 
     Raises:
         ConfigurationError: the bytes are damaged or name something that is not allowed.
@@ -68,8 +69,8 @@ def unpickle_object(data: bytes, modules: Collection[str] = ()) -> Any:
         raise
     except Exception as error:
         raise ConfigurationError(
-            f"detector state cannot be read ({type(error).__name__}): the changelog was damaged, or written with other "
-            "versions of River or NumPy. Reset the changelog to start afresh."
+            f"monitoring state cannot be read ({type(error).__name__}): the changelog was damaged, or written with "
+            "other versions of River or NumPy. Reset the changelog to start afresh."
         ) from error
 
 
@@ -89,7 +90,7 @@ class _Unpickler(pickle.Unpickler):
             if isinstance(found, type) and (found.__module__ in self._modules or _is_river(found.__module__)):
                 return found  # pyright: ignore[reportUnknownVariableType]
         raise ConfigurationError(
-            f"detector state names {module_name}.{global_name}, which is not allowed there: "
+            f"monitoring state names {module_name}.{global_name}, which is not allowed there: "
             "the changelog was not written by this app. Reset it to start afresh."
         )
 
@@ -106,5 +107,5 @@ def _method_of_detector(owner: object, name: str) -> Callable[..., Any]:
     """Stand in for ``getattr``, by which detectors pickle a method of their own that they keep as an attribute."""
     method = getattr(owner, name, None) if isinstance(owner, Base) and not name.startswith("__") else None
     if not callable(method):
-        raise ConfigurationError(f"detector state asks for attribute {name} of a {type(owner).__name__}: not allowed")
+        raise ConfigurationError(f"monitoring state asks for attribute {name} of a {type(owner).__name__}: not allowed")
     return method

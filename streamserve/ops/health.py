@@ -63,10 +63,8 @@ class Readiness:
 class Health(Observer):
     """Keeps a worker's liveness and readiness from the engine's events.
 
-    ``models`` are waited for by name until ``model_loaded``, which follows the golden answer. ``groups_of`` names
-    the partition groups whose state an assignment needs; without it the engine's own ``ready`` tells of restoring.
-    ``deadline_s`` must exceed the longest step, for example one batch of a slow model; restoring counts as progress
-    only where it reports some.
+    ``models`` are waited for by name until ``model_loaded``, which follows the golden answer; the engine's own
+    ``ready`` tells of restoring. ``deadline_s`` must exceed the longest step, for example one batch of a slow model.
 
     >>> health = Health(models=["delay"])
     >>> health.readiness().as_dict()["waiting_for"]
@@ -82,18 +80,15 @@ class Health(Observer):
         *,
         deadline_s: float = 60.0,
         models: Iterable[str] = (),
-        groups_of: Callable[[Mapping[str, Sequence[int]]], Iterable[str]] | None = None,
         clock: Clock | None = None,
     ) -> None:
         if deadline_s <= 0:
             raise ConfigurationError(f"the health deadline is {deadline_s} s; it must be positive")
         self._deadline_s = deadline_s
-        self._groups_of = groups_of
         self._clock: Clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._waiting = {"assigned": "partitions from the consumer group"}
         self._waiting |= {f"model {model}": "its golden answer" for model in models}
-        self._restored: set[str] = set()
         self._step = "start"
         self._alive_at = self._clock.monotonic()
         self._thread = threading.main_thread().ident
@@ -139,27 +134,19 @@ class Health(Observer):
     def aborted(self, reason: str, message: str) -> None:
         """Wait for the recovery."""
         self._step = "abort"
-        self._restored.clear()
         self.wait_for("recovery", f"after {reason}: {message}")
 
     def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
-        """Stop waiting for an assignment (an empty one makes a ready spare), and wait for the state that it needs."""
+        """Stop waiting for an assignment; an empty one makes a ready spare."""
+        del partitions
         self._step = "assignment"
-        needed = set[str]() if self._groups_of is None else set(self._groups_of(partitions))
-        self._restored &= needed
-        missing = sorted(needed - self._restored)
-        with self._lock:
-            self._waiting = {name: why for name, why in self._waiting.items() if not name.startswith("state of ")}
-            self._waiting |= {f"state of {group}": "its changelog" for group in missing}
-            self._waiting.pop("assigned", None)
-            self._waiting.pop("recovery", None)
+        self.done("assigned")
+        self.done("recovery")
 
     def restored(self, group: str, seconds: float) -> None:
-        """Stop waiting for the state of ``group``."""
+        """Note the restore for the report of a stall."""
         del seconds
         self._step = f"restore of {group}"
-        self._restored.add(group)
-        self.done(f"state of {group}")
 
     def model_loaded(self, model: str, version: str, sha256: str, batch_size: int) -> None:
         """Stop waiting for ``model``."""

@@ -150,6 +150,10 @@ class LoggingObserver(Observer):
         """Sum the dropped records of one step and reason."""
         self._add(logging.WARNING, "records skipped", {"step": step, "reason": reason}, amount=records, unit="records")
 
+    def features_unlogged(self, service: str, rows: int) -> None:
+        """Sum the feature rows of one service that have no form in the log topic."""
+        self._add(logging.WARNING, "feature rows not logged", {"service": service}, amount=rows, unit="rows")
+
     def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
         """Tell the latest assignment."""
         numbers = {topic: sorted(of_topic) for topic, of_topic in partitions.items()}
@@ -158,6 +162,11 @@ class LoggingObserver(Observer):
     def restored(self, group: str, seconds: float) -> None:
         """Sum restores; ``group`` and ``seconds`` are those of the last."""
         self._add(logging.INFO, "state restored", latest={"group": group, "seconds": round(seconds, 3)}, unit="groups")
+
+    def state_discarded(self, state: str, partition: int, reasons: Sequence[str]) -> None:
+        """Tell what starts afresh; partition and reasons are those of the last."""
+        latest = {"partition": partition, "reasons": list(reasons)}
+        self._add(logging.WARNING, "state discarded", {"state": state}, latest=latest, unit="groups")
 
     def aborted(self, reason: str, message: str) -> None:
         """Tell of a recovery."""
@@ -168,11 +177,11 @@ class LoggingObserver(Observer):
         latest = {"version": version, "sha256": sha256[:_SHOWN_HASH], "batch_size": batch_size}
         self._add(logging.INFO, "model loaded", {"model": model}, latest=latest)
 
-    def drift_alarm(self, model: str, column: str, detector: str, event_time_ms: int) -> None:
-        """Tell of a change; the event time is that of the last."""
+    def drift_alarm(self, model: str, column: str, detector: str, partition: int, event_time_ms: int) -> None:
+        """Tell of a change; partition and event time are those of the last."""
         at = datetime.fromtimestamp(event_time_ms / 1000, UTC).isoformat()
         labels = {"model": model, "column": column, "detector": detector}
-        self._add(logging.WARNING, "drift alarm", labels, latest={"event_time": at})
+        self._add(logging.WARNING, "drift alarm", labels, latest={"partition": partition, "event_time": at})
 
     def ready(self, ready: bool, why: str) -> None:
         """Tell of readiness, and what is waited for."""

@@ -2,14 +2,16 @@
 
 Every name begins with ``streamserve_`` and follows Prometheus' naming rules (base units, ``_total`` on counters).
 Labels are names from the app's plan, partition numbers, error classes and model versions, never keys or values of
-records. Drift statistics, whose slices come from data, are limited in number; what is beyond is counted.
+records. Drift statistics, whose slices come from data, are limited in number; what is beyond is counted. Gauges of a
+partition leave with it: its next owner reports them. Records emitted, failed and skipped, and drift, are those of
+committed transactions (see ``observer``); all else counts work, that of aborted transactions included.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -63,8 +65,8 @@ class SampledHistogram(Collector):
         """Count ``values`` under label value ``of``."""
         counts = self._counts.get(of)
         if counts is None:
+            self._sums[of] = 0.0  # before the counts, by which a scrape finds it
             counts = self._counts[of] = [0] * (len(self._bounds) + 1)
-            self._sums[of] = 0.0
         bounds = self._bounds
         for value in values:
             counts[bisect_left(bounds, value)] += 1
@@ -89,8 +91,8 @@ class SampledHistogram(Collector):
 class PrometheusObserver(Observers):
     """Keeps the metrics of one app in a registry of its own, with those of the process.
 
-    ``max_drift_series`` limits the gauges of drift statistics; a new series beyond it is dropped and counted in
-    ``streamserve_drift_series_dropped_total``.
+    ``max_drift_series`` limits the gauges of drift statistics, of all partitions together; a new series beyond it is
+    dropped and counted in ``streamserve_drift_series_dropped_total``.
 
     >>> metrics = PrometheusObserver("flights")
     >>> metrics.committed(500, 0.003)
@@ -144,12 +146,36 @@ def _histogram(
     return histogram
 
 
+class _PartitionGauge:
+    """A gauge with a label for the partition, whose series go when it goes."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, help_: str, *labels: str) -> None:
+        self._gauge = _gauge(registry, name, help_, *labels)
+        self._series: set[tuple[str, ...]] = set()
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __contains__(self, labels: tuple[str, ...]) -> bool:
+        return labels in self._series
+
+    def set(self, value: float, *labels: str) -> None:
+        self._series.add(labels)
+        self._gauge.labels(*labels).set(value)
+
+    def remove(self, left: Callable[[tuple[str, ...]], bool]) -> None:
+        """Remove the series of which ``left`` says that their partition is another worker's."""
+        for labels in filter(left, tuple(self._series)):
+            self._series.remove(labels)
+            self._gauge.remove(*labels)
+
+
 class _RecordMetrics(Observer):
     """Records through the steps, and those that failed there."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._polled = _counter(registry, "records_polled", "Records taken from the broker.", "topic")
-        self._emitted = _counter(registry, "records_emitted", "Records handed to the producer.", "topic")
+        self._emitted = _counter(registry, "records_emitted", "Records committed to a topic.", "topic")
         self._processed = _counter(registry, "records_processed", "Records that went through a step.", "step")
         self._batches = _histogram(registry, "batch_records", "Records in a batch.", "step", SIZE_BUCKETS)
         self._seconds = _histogram(registry, "step_seconds", "Time of a step for a batch.", "step", LATENCY_BUCKETS)
@@ -198,7 +224,8 @@ class _CommitMetrics(Observer):
         self._seconds.observe((seconds,))
 
     def latencies(self, seconds: Sequence[float]) -> None:
-        self._latency.observe(seconds)
+        # a producer's clock may be ahead, but a histogram's sum must not fall
+        self._latency.observe([max(0.0, each) for each in seconds])
 
     def aborted(self, reason: str, message: str) -> None:
         del message
@@ -219,11 +246,13 @@ class _AssignmentMetrics(Observer):
         self._rebalances = _counter(registry, "rebalances", "Assignments that this worker got.")
         self._partitions = _gauge(registry, "assigned_partitions", "Partitions that this worker reads.", "topic")
         self._restores = _histogram(registry, "restore_seconds", "Time to read state back.", None, RESTORE_BUCKETS)
-        self._lag = _gauge(registry, "lag_records", "Records behind the position.", "topic", "partition")
+        self._discarded = _counter(registry, "state_discarded", "Restores that left something behind.", "state")
+        self._lag = _PartitionGauge(registry, "lag_records", "Records behind the position.", "topic", "partition")
 
     def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
         self._rebalances.inc()
-        self._lag.clear()  # another worker reports the partitions that left
+        owned = {(topic, str(number)) for topic, numbers in partitions.items() for number in numbers}
+        self._lag.remove(lambda labels: labels not in owned)
         self._partitions.clear()
         for topic, numbers in partitions.items():
             self._partitions.labels(topic).set(len(numbers))
@@ -232,8 +261,12 @@ class _AssignmentMetrics(Observer):
         del group
         self._restores.observe((seconds,))
 
+    def state_discarded(self, state: str, partition: int, reasons: Sequence[str]) -> None:
+        del partition, reasons
+        self._discarded.labels(state).inc()
+
     def lag(self, topic: str, partition: int, records: int) -> None:
-        self._lag.labels(topic, str(partition)).set(records)
+        self._lag.set(records, topic, str(partition))
 
 
 class _FeatureMetrics(Observer):
@@ -250,6 +283,7 @@ class _FeatureMetrics(Observer):
         )
         self._pushed = _counter(registry, "feature_rows_pushed", "Rows written to the online store.", "source")
         self._stale = _counter(registry, "feature_rows_stale", "Rows left out, older than the store's.", "source")
+        self._unlogged = _counter(registry, "feature_rows_unlogged", "Rows with values that JSON lacks.", "service")
 
     def features_read(self, service: str, rows: int, cache_hits: int, seconds: float, ages: Sequence[float]) -> None:
         self._rows.labels(service).inc(rows)
@@ -260,6 +294,9 @@ class _FeatureMetrics(Observer):
     def features_pushed(self, source: str, rows: int, stale: int) -> None:
         self._pushed.labels(source).inc(rows)
         self._stale.labels(source).inc(stale)
+
+    def features_unlogged(self, service: str, rows: int) -> None:
+        self._unlogged.labels(service).inc(rows)
 
 
 class _ModelMetrics(Observer):
@@ -291,34 +328,36 @@ class _ModelMetrics(Observer):
 
 
 class _DriftMetrics(Observer):
-    """The last closed window's statistics, and alarms."""
+    """The last closed window's statistics, and alarms, of the partitions that this worker owns."""
 
     def __init__(self, registry: CollectorRegistry, limit: int) -> None:
-        names = ("model", "column", "slice", "statistic")
-        self._statistics = _gauge(registry, "drift_statistic", "A figure of the last closed window.", *names)
+        names = ("model", "column", "slice", "statistic", "partition")
+        self._statistics = _PartitionGauge(registry, "drift_statistic", "A figure of the last closed window.", *names)
         self._dropped = _counter(registry, "drift_series_dropped", "Updates without room for a new series.")
         self._alarms = _counter(registry, "drift_alarms", "Changes signalled.", "model", "column", "detector")
-        self._last = _gauge(
+        self._last = _PartitionGauge(
             registry,
             "drift_last_alarm_timestamp_seconds",
             "Event time of the last change signalled.",
-            "model",
-            "column",
-            "detector",
+            *("model", "column", "detector", "partition"),
         )
-        self._known: set[tuple[str, str, str, str]] = set()
         self._limit = limit
 
-    def drift_window(self, model: str, column: str, slice_: str, statistics: Mapping[str, float | int | None]) -> None:
-        for name, value in statistics.items():
-            labels = (model, column, slice_, name)
-            if labels not in self._known:
-                if len(self._known) >= self._limit:
-                    self._dropped.inc()
-                    continue
-                self._known.add(labels)
-            self._statistics.labels(*labels).set(math.nan if value is None else value)
+    def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
+        owned = {str(number) for numbers in partitions.values() for number in numbers}
+        for gauge in (self._statistics, self._last):
+            gauge.remove(lambda labels: labels[-1] not in owned)
 
-    def drift_alarm(self, model: str, column: str, detector: str, event_time_ms: int) -> None:
+    def drift_window(
+        self, model: str, column: str, slice_: str, partition: int, statistics: Mapping[str, float | int | None]
+    ) -> None:
+        for name, value in statistics.items():
+            labels = (model, column, slice_, name, str(partition))
+            if len(self._statistics) >= self._limit and labels not in self._statistics:
+                self._dropped.inc()
+            else:
+                self._statistics.set(math.nan if value is None else value, *labels)
+
+    def drift_alarm(self, model: str, column: str, detector: str, partition: int, event_time_ms: int) -> None:
         self._alarms.labels(model, column, detector).inc()
-        self._last.labels(model, column, detector).set(event_time_ms / 1000)
+        self._last.set(event_time_ms / 1000, model, column, detector, str(partition))

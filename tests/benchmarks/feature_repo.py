@@ -7,27 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.workload import FEATURES, SERVICE, USERS, feature_matrix
+from tests.feature_store import history, new_store
 
-_CONFIG = """\
-project: bench
-provider: local
-registry:
-  path: data/registry.db
-online_store:
-  type: sqlite
-  path: data/online.db
-entity_key_serialization_version: 3
-"""
 _WRITTEN_AT = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def build(repo: Path) -> None:
     """Write, apply and fill the repository in the new folder ``repo``."""
-    from feast import FeatureStore
-
-    (repo / "data").mkdir(parents=True)
-    (repo / "feature_store.yaml").write_text(_CONFIG)
-    store = FeatureStore(repo_path=str(repo))
+    store = new_store(repo, "bench")
     store.apply(_definitions(repo))
     columns = {name: column.tolist() for name, column in zip(FEATURES, feature_matrix().T, strict=True)}
     rows = {"user": list(range(USERS)), **columns, "event_timestamp": [_WRITTEN_AT] * USERS}
@@ -35,7 +22,7 @@ def build(repo: Path) -> None:
 
 
 def _definitions(repo: Path) -> list[Any]:
-    from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+    from feast import Entity, FeatureService, FeatureView, Field, ValueType
     from feast.types import Float32, Int64
 
     user = Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)
@@ -44,6 +31,6 @@ def _definitions(repo: Path) -> list[Any]:
         entities=[user],
         ttl=timedelta(0),  # never too old
         schema=[Field(name="user", dtype=Int64), *(Field(name=name, dtype=Float32) for name in FEATURES)],
-        source=FileSource(name="history", path=str(repo / "history.parquet"), timestamp_field="event_timestamp"),
+        source=history(repo, "history"),
     )
     return [user, view, FeatureService(name=SERVICE, features=[view])]

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
+from tests.benchmarks import goals
 from tests.benchmarks.latency import Latency
 from tests.benchmarks.meter import Measurement
 
@@ -43,17 +44,21 @@ def summarize(rounds: Sequence[Round], *, events: int, kafka: str) -> dict[str, 
     """Return the figures as plain data: medians over rounds, and ``spread`` with lowest and highest.
 
     Throughput is in records a second, ``*_vs_hand_loop`` a ratio within a round, ``cpu_us`` processor time for each
-    record in microseconds, ``latency_ms`` quantiles in milliseconds.
+    record in microseconds, ``latency_ms`` quantiles in milliseconds; ``goals`` says which hold.
     """
     speeds = {f"{name}_per_second": [_per_second(name, item) for item in rounds] for name in PROGRAMS}
     ratios = {f"{name}_vs_hand_loop": [item.ratio(name) for item in rounds] for name in PROGRAMS[1:]}
     delays = {name: [_delay(name, item) for item in rounds] for name in ("p50", "p95", "p99", "max")}
-    return {
-        "events": events,
-        "rounds": len(rounds),
+    medians = {
         **{name: round(median(values)) for name, values in speeds.items()},
         **{name: round(median(values), 3) for name, values in ratios.items()},
         "latency_ms": {name: round(median(values), 2) for name, values in delays.items()},
+    }
+    return {
+        "events": events,
+        "rounds": len(rounds),
+        **medians,
+        "goals": goals.judge(medians),
         "cpu_us": {
             name: round(median(item.programs[name].cpu_microseconds for item in rounds), 2) for name in PROGRAMS
         },
@@ -85,7 +90,8 @@ def as_table(report: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"{report['events']:,} events, {report['rounds']} rounds, {machine_facts['cores']} cores, medians",
         caption="ratio: to the hand-written loop of the same round; CPU: processor time for each record\n"
-        f"latency at 1,000 events/s: p50 {delays['p50']} ms, p95 {delays['p95']} ms, p99 {delays['p99']} ms",
+        f"latency at 1,000 events/s: p50 {delays['p50']} ms, p95 {delays['p95']} ms, p99 {delays['p99']} ms\n"
+        f"{goals.as_line(report['goals'])}",
     )
     for heading in ("program", "records/s", "ratio", "lowest to highest", "CPU µs"):
         table.add_column(heading, justify="left" if heading == "program" else "right")

@@ -142,6 +142,13 @@ def send(brokers: str, topic: str, inputs: Iterable[Input | Any], config: Mappin
         raise TimeoutError(f"{topic}: not everything was delivered")
 
 
+def replay(app: App, brokers: str, topic: str, inputs: Sequence[Input | Any], **more: Any) -> Recorder:
+    """Create the topics of ``app``, write ``inputs`` to one of them and run it until as many are committed."""
+    create_topics(app, brokers)
+    send(brokers, topic, inputs)
+    return process(app, brokers, len(inputs), **more)
+
+
 def values(brokers: str, topic: str) -> list[Any]:
     """Return the JSON values of ``topic``, as a ``read_committed`` reader sees them."""
     return [json.loads(record.value or b"null") for record in read_topic(brokers, topic)]

@@ -22,6 +22,7 @@ from tests.integration.running import (
     dead_letters,
     offsets,
     process,
+    replay,
     send,
     values,
 )
@@ -178,9 +179,7 @@ def test_agents_with_io_use_asyncio_and_keep_the_order_of_outputs(brokers: str, 
                 doubled, again = await asyncio.gather(call(event.n), call(event.n))
                 yield Result(doubled, str(again))
 
-    create_topics(app, brokers)
-    send(brokers, events.name, [{"n": n} for n in range(100)])
-    process(app, brokers, 100)
+    replay(app, brokers, events.name, [{"n": n} for n in range(100)])
     assert [value["n"] for value in values(brokers, out.name)] == [n * 2 for n in range(100) if n != 13]
     assert [(letter.offset, *letter.why) for letter in dead_letters(brokers, app)] == [
         (13, "ask", "agent", "TimeoutError")
@@ -265,9 +264,7 @@ def test_an_output_of_raw_operators_that_does_not_encode_is_one_dead_letter(brok
         wrong: object = "no result"
         return op.map("result", records, lambda record: wrong if record.value.n == 3 else Result(record.value.n))  # type: ignore[return-value]
 
-    create_topics(app, brokers)
-    send(brokers, events.name, [{"n": n} for n in range(10)])
-    process(app, brokers, 10)
+    replay(app, brokers, events.name, [{"n": n} for n in range(10)])
     assert [value["n"] for value in values(brokers, out.name)] == [n for n in range(10) if n != 3]
     [letter] = dead_letters(brokers, app)
     assert (letter.offset, *letter.why) == (3, "flow", "encode", "EncodeError")
@@ -285,9 +282,7 @@ def test_skip_drops_and_counts_what_fails(brokers: str, topic_name: str) -> None
             if event.n == 2:
                 raise Reject("two")
 
-    create_topics(app, brokers)
-    send(brokers, events.name, [{"n": 1}, {"n": 2}, {"n": "three"}, {"n": 4}])
-    recorder = process(app, brokers, 4)
+    recorder = replay(app, brokers, events.name, [{"n": 1}, {"n": 2}, {"n": "three"}, {"n": 4}])
     assert [value["n"] for value in values(brokers, out.name)] == [1, 4]
     assert dead_letters(brokers, app) == []
     assert recorder.skips == {("copy", "rejected"): 1, (f"decode:{events.name}", "decode"): 1}

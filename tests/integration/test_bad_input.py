@@ -28,6 +28,7 @@ from tests.integration.running import (
     dead_letters,
     offsets,
     process,
+    replay,
     send,
     values,
 )
@@ -137,9 +138,7 @@ def test_a_null_key_is_no_fault(brokers: str, topic_name: str) -> None:
         async for record in stream.records():
             yield Result(record.value.n, str(record.key))
 
-    create_topics(app, brokers)
-    send(brokers, orders.name, [Input({"n": n}, None if n % 2 else b"k\xc3\xa9y") for n in range(20)])
-    process(app, brokers, 20)
+    replay(app, brokers, orders.name, [Input({"n": n}, None if n % 2 else b"k\xc3\xa9y") for n in range(20)])
     assert values(brokers, out.name) == [{"n": n, "text": "None" if n % 2 else "kéy"} for n in range(20)]
 
 
@@ -160,9 +159,7 @@ def test_a_key_that_is_no_text_is_one_dead_letter_where_the_agent_reads_records(
     def flow(records: BytewaxStream[Record[Order]]) -> BytewaxStream[Result]:
         return op.map("result", records, lambda record: Result(record.value.n + 100))
 
-    create_topics(app, brokers)
-    send(brokers, orders.name, [Input({"n": n}, b"\xff" if n == 4 else b"k") for n in range(8)])
-    recorder = process(app, brokers, 8)
+    recorder = replay(app, brokers, orders.name, [Input({"n": n}, b"\xff" if n == 4 else b"k") for n in range(8)])
     good = [n for n in range(8) if n != 4]
     assert sorted(value["n"] for value in values(brokers, out.name)) == [*good, *(n + 100 for n in good)]
     assert sorted((letter.offset, *letter.why) for letter in dead_letters(brokers, app)) == [
@@ -230,9 +227,7 @@ def test_an_output_that_the_broker_refuses_as_too_large_dead_letters_its_input(
             return op.flat_map("both", records, lambda r: [Result(r.value.n + 100), result(r.value.n)])
 
     make_topics(out.name, config={"max.message.bytes": "2000"})
-    create_topics(app, brokers)
-    send(brokers, orders.name, [{"n": n} for n in range(20)])
-    process(app, brokers, 20)
+    replay(app, brokers, orders.name, [{"n": n} for n in range(20)])
     good = [n for n in range(20) if n != 7]
     assert sorted(value["n"] for value in values(brokers, out.name)) == [*good, *(n + 100 for n in good)]
     [letter] = dead_letters(brokers, app)
@@ -275,9 +270,9 @@ def test_an_agent_that_raises_on_one_event_in_a_thousand_loses_just_those(
             if order.n % 1000 == 500:
                 raise ValueError(order.text)
 
-    create_topics(app, brokers)
-    send(brokers, orders.name, [Input({"n": n, "text": CARD}, str(n % 7).encode()) for n in range(5000)])
-    recorder = process(app, brokers, 5000)
+    recorder = replay(
+        app, brokers, orders.name, [Input({"n": n, "text": CARD}, str(n % 7).encode()) for n in range(5000)]
+    )
     good = [n for n in range(5000) if n % 1000 != 500]
     assert [value["n"] for value in values(brokers, out.name)] == good
     assert [value["n"] for value in values(brokers, side.name)] == good
@@ -415,9 +410,7 @@ def test_an_outage_that_an_agent_meets_is_waited_for(brokers: str, topic_name: s
                 raise OutageError("the service is away")
             yield Result(order.n)
 
-    create_topics(app, brokers)
-    send(brokers, orders.name, [{"n": n} for n in range(10)])
-    recorder = process(app, brokers, 10)
+    recorder = replay(app, brokers, orders.name, [{"n": n} for n in range(10)])
     assert [value["n"] for value in values(brokers, out.name)] == list(range(10))
     assert dead_letters(brokers, app) == []
     assert recorder.restarts == ["OutageError: the service is away"] * 2
@@ -471,9 +464,7 @@ def test_a_result_that_its_topic_refuses_is_a_dead_letter_of_its_event(brokers: 
                 order.text = 5  # pyright: ignore[reportAttributeAccessIssue] - the fault under test
             yield order
 
-    create_topics(app, brokers)
-    send(brokers, orders.name, [{"n": n} for n in range(3)])
-    process(app, brokers, 3)
+    replay(app, brokers, orders.name, [{"n": n} for n in range(3)])
     assert [value["n"] for value in values(brokers, out.name)] == [0, 2]
     [letter] = dead_letters(brokers, app)
     assert (letter.offset, *letter.why) == (1, "spoil", "encode", "EncodeError")

@@ -11,3 +11,9 @@ def test_ci_runs_the_readme_s_test_command() -> None:
     expected = [part.replace("python3", '"$python"', 1) for part in command.split(" && ")]
     script = [line.removesuffix(' "$@"') for line in (ROOT / ".ci" / "run").read_text().splitlines()]
     assert script[-len(expected) :] == expected
+
+
+def test_tests_that_need_kafka_are_where_ci_looks_for_them() -> None:
+    """Elsewhere they would be skipped by one step and not collected by the other."""
+    marked = {path for path in (ROOT / "tests").rglob("test_*.py") if "mark.broker" in path.read_text()}
+    assert {path for path in marked if path.parent.name != "integration"} == {Path(__file__)}

@@ -1,4 +1,4 @@
-"""The observer's surface does nothing by itself, and several observers hear the same."""
+"""The surface does nothing by itself, several observers hear the same, and outcomes wait for their commit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamserve.observer import Observer, Observers
+from streamserve.observer import OUTCOMES, CommittedOutcomes, Observer, Observers
 
 EVENTS = [name for name in vars(Observer) if not name.startswith("_")]
 
@@ -37,3 +37,50 @@ def test_every_event_reaches_every_observer_in_order(event: str) -> None:
     assert first.heard == second.heard == [(event, arguments)]
     assert both.members == (first, second)
     assert getattr(Observer(), event)(*arguments) is None
+
+
+def arguments_of(event: str) -> tuple[Any, ...]:
+    """Return an argument for each of the event's parameters; the last is a number."""
+    names = list(inspect.signature(getattr(Observer, event)).parameters)[1:]
+    return (*names[:-1], 5)
+
+
+def test_every_outcome_is_an_event() -> None:
+    assert set(OUTCOMES) < set(EVENTS)
+
+
+@pytest.mark.parametrize("event", sorted(set(EVENTS) - set(OUTCOMES)))
+def test_work_is_told_at_once(event: str) -> None:
+    heard = Recorder()
+    getattr(CommittedOutcomes(heard), event)(*arguments_of(event))
+    assert heard.heard == [(event, arguments_of(event))]
+
+
+@pytest.mark.parametrize("event", OUTCOMES)
+def test_an_outcome_is_told_before_its_commit_and_once(event: str) -> None:
+    heard = Recorder()
+    outcomes = CommittedOutcomes(heard)
+    getattr(outcomes, event)(*arguments_of(event))
+    assert heard.heard == []
+    outcomes.committed(1, 0.1)
+    outcomes.committed(2, 0.1)
+    assert heard.heard == [(event, arguments_of(event)), ("committed", (1, 0.1)), ("committed", (2, 0.1))]
+
+
+@pytest.mark.parametrize("event", OUTCOMES)
+def test_an_aborted_outcome_is_never_told(event: str) -> None:
+    heard = Recorder()
+    outcomes = CommittedOutcomes(heard)
+    getattr(outcomes, event)(*arguments_of(event))
+    outcomes.aborted("TransactionAborted", "why")
+    outcomes.committed(1, 0.1)
+    assert heard.heard == [("aborted", ("TransactionAborted", "why")), ("committed", (1, 0.1))]
+
+
+def test_counts_of_one_commit_are_told_as_one_sum_for_each_topic_and_reason() -> None:
+    heard = Recorder()
+    outcomes = CommittedOutcomes(heard)
+    for reason, records in [("agent", 1), ("decode", 2), ("agent", 3)]:
+        outcomes.dead_lettered("predict", reason, records)
+    outcomes.committed(6, 0.1)
+    assert heard.heard[:-1] == [("dead_lettered", ("predict", "agent", 4)), ("dead_lettered", ("predict", "decode", 2))]

@@ -18,6 +18,11 @@ def test_milliseconds_survive_the_way_through_datetimes(epoch_ms: int) -> None:
     assert to_epoch_ms(to_datetime(epoch_ms)) == epoch_ms
 
 
+@given(st.integers())
+def test_every_number_of_milliseconds_has_a_nearest_datetime(epoch_ms: int) -> None:
+    assert (to_datetime(epoch_ms) > to_datetime(0)) == (epoch_ms > 0)
+
+
 @given(st.integers(-(10**12), 10**13), st.integers(-14, 14))
 def test_a_datetime_without_a_zone_is_utc_and_others_are_converted(epoch_ms: int, hours: int) -> None:
     naive = to_datetime(epoch_ms).replace(tzinfo=None)

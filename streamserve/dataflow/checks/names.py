@@ -86,8 +86,10 @@ def steps_of(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield the name of each step of the compiled dataflow and whose it is: the engine's, a topic's or an agent's."""
     yield from ((step, "the engine") for step in _ENGINE_STEPS)
     for part in {part.name: part for part in plan.parts}.values():
-        for suffix in ("", "_decode", "_pushes", "_push_failures"):
+        for suffix in ("", "_decode", "_windows", "_window_results", "_pushes", "_push_failures"):
             yield part.name + suffix, f"topic {part.topics[0]!r}"
+    for node in plan.regroupings.values():
+        yield f"regroup-{node.name}", f"regrouping {node.name!r}"
     for agent in plan.agents:
         suffixes = ("_records", "_failures", "_encode") if agent.kind == "dataflow" else ("",)
         yield from ((agent.name + suffix, f"agent {agent.name!r}") for suffix in suffixes)

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import repeat
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-from streamserve.dataflow.batch import RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driver import AgentDriver, Outcomes, agent_error
 from streamserve.dataflow.plan import AgentNode
+from streamserve.dataflow.scope import BatchScope, within
 from streamserve.dataflow.steps.features import FeatureJoin
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.dataflow.steps.monitors import Monitors
+from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import OutcomeWriter
 from streamserve.errors import ConfigurationError, EngineRestart, OutageError, RecordError
+from streamserve.records import Coordinates
+
+Refused: TypeAlias = Callable[[str, RecordBatch], Mapping[Coordinates, Failure]]
+"""Gives the records of a batch that a step, by name, is known to fail on whatever it makes of them."""
 
 
 class Side:
-    """What accompanies every agent's outputs: logged feature rows, drift statistics and alarms."""
+    """What accompanies every agent's outputs: logged feature rows, drift statistics and alarms.
 
-    def __init__(self, joins: Sequence[FeatureJoin], scorers: Sequence[ModelScorer], monitors: Monitors | None) -> None:
+    Of an input that ends as a dead letter nothing is logged or counted: what the agent made of it is not seen either.
+    """
+
+    def __init__(
+        self,
+        joins: Sequence[FeatureJoin],
+        scorers: Sequence[ModelScorer],
+        monitors: Monitors | None,
+        refused: Refused | None = None,
+    ) -> None:
         self._joins = joins
         self._scorers = scorers
         self._monitors = monitors
+        self._refused = refused or _none_refused
 
     def look_at(self, batch: RecordBatch, rows: Sequence[int]) -> None:
         """Tell joins and models for which rows a batch agent is about to ask."""
@@ -35,37 +51,76 @@ class Side:
             target.forget_look()
 
     def collect(self, batch: RecordBatch, output: StepOutput) -> StepOutput:
-        """Add to ``output`` what joins and models have to say about ``batch``; nothing is logged of failed events."""
-        failed = {coordinates_of(failure.record) for failure in output.failures}
+        """Add to ``output`` what joins and models have to say about the rows of ``batch`` that did not fail."""
+        failures = [*output.failures, *self._refused(output.step, batch).values()]
+        failed = {coordinates_of(failure.record) for failure in failures}
         for join in self._joins:
             output.messages.extend(logged for logged in join.drain(batch) if logged[1] not in failed)
         if self._monitors is not None:
+            rows = _rows_of(failures, batch)
             for scorer in self._scorers:
-                output.messages.extend((emission, None) for emission in self._monitors.observe(batch, scorer))
+                output.messages.extend((emission, None) for emission in self._monitors.observe(batch, scorer, rows))
         return output
+
+
+def _rows_of(failures: Sequence[Failure], batch: RecordBatch) -> Collection[int]:
+    """Return the rows of ``batch`` that failed; a failure holds the batch's own record."""
+    if not failures:
+        return ()
+    failed = {id(failure.record) for failure in failures}
+    return {row for row, identity in enumerate(map(id, batch.records)) if identity in failed}
+
+
+def _none_refused(step: str, batch: RecordBatch) -> Mapping[Coordinates, Failure]:
+    """Refuse nothing."""
+    del step, batch
+    return {}
 
 
 class AgentStep:
     """Takes batches through an agent that sees one event at a time."""
 
-    def __init__(self, node: AgentNode, driver: AgentDriver, writer: OutcomeWriter, side: Side) -> None:
+    def __init__(
+        self, node: AgentNode, driver: AgentDriver, writer: OutcomeWriter, side: Side, policy: FailurePolicy
+    ) -> None:
         self._node = node
         self._sources = frozenset(node.sources)
         self._driver = driver
         self._writer = writer
         self._side = side
+        self._policy = policy
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
-        """Return the outputs of every event in ``batch`` that the agent reads."""
+        """Return the outputs of every event in ``batch`` that the agent reads.
+
+        Raises:
+            EngineRestart: an event failed after its tables had changed; it is left out next time.
+        """
         selected = batch.select(self._sources)
+        refused = self._policy.refused(self._node.name, selected) if self._node.is_scoped else {}
+        if refused:
+            selected = _without(selected, refused)
         outcomes = self._driver.run(selected)
-        return self._side.collect(selected, self._writer.write(selected, outcomes))
+        failed = set(outcomes.errors)
+        output = self._writer.write(selected, outcomes)
+        if self._node.is_scoped and len(outcomes.errors) > len(failed):
+            self._policy.leave_out(self._node.name, _fresh_failures(selected, outcomes, failed))
+        output.failures += refused.values()
+        return self._side.collect(selected, output)
+
+
+def _without(batch: RecordBatch, refused: Collection[Coordinates]) -> RecordBatch:
+    return batch.take([row for row, record in enumerate(batch.records) if coordinates_of(record) not in refused])
+
+
+def _fresh_failures(batch: RecordBatch, outcomes: Outcomes, known: Collection[int]) -> list[Failure]:
+    return [Failure(batch.records[row], error) for row, error in outcomes.errors.items() if row not in known]
 
 
 class BatchAgentStep:
     """Takes batches through an agent that sees a batch at a time.
 
-    A batch whose function raises is halved until only the event at fault is left.
+    A batch whose function raises is halved until only the event at fault is left; what it wrote to tables is undone.
     """
 
     def __init__(
@@ -89,11 +144,14 @@ class BatchAgentStep:
         if self._node.function is None:
             raise AssertionError("a batch agent has a function")
         taken = batch.take(rows)
+        scope = BatchScope(taken, range(len(rows)))
         self._side.look_at(batch, rows)
         try:
-            results = self._node.function(
-                taken.values, lambda: list(map(self._record_of, repeat(taken), range(len(rows))))
-            )
+            with within(scope):
+                results = self._node.function(
+                    taken.values, lambda: list(map(self._record_of, repeat(taken), range(len(rows))))
+                )
+            scope.pending.commit()
         except (EngineRestart, OutageError, ConfigurationError):
             raise
         except Exception as raised:

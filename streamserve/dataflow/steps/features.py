@@ -16,21 +16,26 @@ from streamserve.dataflow.plan import FeaturesNode
 from streamserve.dataflow.steps.pushes import push_all
 from streamserve.errors import ConfigurationError, FeatureRowError
 from streamserve.features.base import BatchRow, FeatureBatch, FeatureReader, FeatureRow
+from streamserve.observer import Observer
 from streamserve.records import Coordinates, Emission, to_datetime
 
 
 class FeatureJoin:
     """Asks one feature service for batches of events.
 
-    ``rows_used`` collects what is logged until ``drain`` is called at the end of the step.
+    ``rows_used`` collects what is logged until ``drain`` is called at the end of the step; ``observer`` hears how many
+    of them cannot be.
     """
 
     priority = 0
 
-    def __init__(self, node: FeaturesNode, reader: FeatureReader, log_topic: str) -> None:
+    def __init__(
+        self, node: FeaturesNode, reader: FeatureReader, log_topic: str, observer: Observer | None = None
+    ) -> None:
         self.node = node
         self._reader = reader
         self._log_topic = log_topic
+        self._observer = observer or Observer()
         wanted = (*reader.join_keys, *reader.request_fields)
         self._getters: Mapping[str, Callable[[Any], Any]] = {
             name: attrgetter(node.entity_row.get(name, name)) for name in wanted
@@ -111,7 +116,8 @@ class FeatureJoin:
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
         """Answer agents' look-ups: a row for each event, or the error to raise there."""
-        times = [batch.times_ms[row] for row in rows] if batch is not None and batch.times_ms is not None else None
+        times_ms = batch.times_ms if batch is not None else None
+        times = None if times_ms is None else list(map(times_ms.__getitem__, rows))
         found, errors = self.read(payloads, times, rows)
         answers: list[Any] = list(map(BatchRow, repeat(found, len(payloads)), range(len(payloads))))
         if self.node.row_type is not None:
@@ -167,13 +173,24 @@ class FeatureJoin:
         if not used:
             return []
         used.sort(key=lambda item: item[0])
-        return [
+        records = [
             (self._log_record(batch, row, found.row(index)), coordinates_of(batch.records[row]))
             for row, found, index in used
             if _sampled(batch, row, self.node.log_rate)
         ]
+        logged = [(emission, place) for emission, place in records if emission is not None]
+        if len(logged) < len(records):
+            self._observer.features_unlogged(self.node.service, len(records) - len(logged))
+        return logged
 
-    def _log_record(self, batch: RecordBatch, row: int, features: FeatureRow) -> Emission:
+    def _log_record(self, batch: RecordBatch, row: int, features: FeatureRow) -> Emission | None:
+        """Return the row for the log, ``None`` where a value of it has no JSON form: that must not end the worker."""
+        try:
+            return self._encoded(batch, row, features)
+        except (TypeError, ValueError, OverflowError):
+            return None
+
+    def _encoded(self, batch: RecordBatch, row: int, features: FeatureRow) -> Emission:
         record = batch.records[row]
         topic, partition, offset = coordinates_of(record)
         time_ms = batch.times_ms[row] if batch.times_ms is not None else record.timestamp()[1]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
-from operator import attrgetter, itemgetter
+from operator import attrgetter, is_, itemgetter
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from streamserve.dataflow.batch import RecordBatch
@@ -14,7 +14,7 @@ from streamserve.dataflow.plan import ModelNode
 from streamserve.errors import ConfigurationError, ModelRowError
 from streamserve.features.base import BatchRow, FeatureRow
 from streamserve.inference.outputs import typed_outputs
-from streamserve.inference.runner import Runner, Scores
+from streamserve.inference.runner import Runner, Scores, TakesEverything
 from streamserve.observer import Observer
 from streamserve.records import Prediction
 
@@ -126,6 +126,12 @@ class ModelScorer:
             raise error
         return answers
 
+    def names_of(self, events: Sequence[object], features: Mapping[str, object]) -> Iterable[str]:
+        """Return what the model is given of ``events``, of which there is at least one, and their features."""
+        if isinstance(self.runner, TakesEverything):
+            return dict.fromkeys([*_fields(events[0]), *features])
+        return self.runner.inputs
+
     def take_observations(self) -> list[Observation]:
         """Return what was scored since the last call."""
         taken, self._observations = self._observations, []
@@ -133,6 +139,8 @@ class ModelScorer:
 
     def _columns(self, payloads: Sequence[Arguments]) -> dict[str, Sequence[Any]]:
         """Gather each input of the model from the row, or the keyword, that has its name."""
+        if isinstance(self.runner, TakesEverything):
+            return _everything(payloads, self.runner.inputs)
         rows, values = payloads[0]
         given, keywords = zip(*payloads, strict=True)
         readers = [_reader(column) for column in zip(*given, strict=True)]
@@ -169,6 +177,25 @@ class ModelScorer:
         raise ConfigurationError(text)
 
 
+def _everything(payloads: Sequence[Arguments], inputs: Iterable[str]) -> dict[str, Sequence[Any]]:
+    """Return all that was given by name: keywords before rows, later rows before earlier ones."""
+    merged: list[dict[str, Any]] = []
+    for rows, values in payloads:
+        merged.append({name: _value(row, name) for row in rows for name in _fields(row)} | values)
+    names = dict.fromkeys([*inputs, *(name for row in merged for name in row)])
+    return {name: [row.get(name) for row in merged] for name in names}
+
+
+def _fields(row: object) -> Iterable[str]:
+    """Return the names of what a row holds: of a mapping, a struct, a model, a dataclass or a plain object."""
+    if isinstance(row, Mapping):
+        return cast("Mapping[str, Any]", row)
+    for declared in ("__struct_fields__", "model_fields", "__dataclass_fields__"):
+        if names := getattr(type(row), declared, None):
+            return names
+    return vars(row)
+
+
 def _is_free(row: object) -> bool:
     """Return whether ``row`` is a mapping that may hold anything."""
     return isinstance(row, Mapping) and not isinstance(row, FeatureRow)
@@ -189,7 +216,7 @@ def _reader(rows: Sequence[Any]) -> Callable[[str], Sequence[Any]]:
         getter = itemgetter if isinstance(first, Mapping) else attrgetter
         return lambda name: list(map(getter(name), rows))
     batch = first.batch
-    if not all(row.batch is batch for row in rows):
+    if not all(map(is_, map(attrgetter("batch"), rows), repeat(batch))):
         return lambda name: [row[name] for row in rows]
     indexes = list(map(attrgetter("index"), rows))
     if indexes == list(range(batch.size)):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain, compress, islice
+from operator import eq, lt
 from typing import Any, cast
 
 import numpy as np
 
+from streamserve.baseline import Baseline
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.groups import Group, GroupKey, GroupState
 from streamserve.dataflow.plan import MonitorNode, Plan
 from streamserve.dataflow.runtime import LoadedModel
 from streamserve.dataflow.steps.models import ModelScorer, Observation
-from streamserve.errors import PlanError
+from streamserve.errors import PackageError, PlanError
+from streamserve.inference.package import load_package
 from streamserve.inference.runner import Runner, Scores
 from streamserve.monitoring.monitor import Baselines, GroupMonitor, MonitorPlan
 from streamserve.observer import Observer
@@ -50,16 +54,24 @@ class Monitors:
         plan, baselines = self._plans[name], self._baselines[name]
         if snapshot is None:
             return GroupMonitor(plan, partition=partition, baselines=baselines, observer=self._observer)
-        return GroupMonitor.restore(snapshot, plan, partition=partition, baselines=baselines, observer=self._observer)
+        monitor = GroupMonitor.restore(
+            snapshot, plan, partition=partition, baselines=baselines, observer=self._observer
+        )
+        if monitor.discarded:
+            self._observer.state_discarded(f"monitor of {name}", partition, monitor.discarded)
+        return monitor
 
-    def observe(self, batch: RecordBatch, scorer: ModelScorer) -> list[Emission]:
-        """Take in what ``scorer`` scored of ``batch``; return the windows that closed and the alarms raised."""
+    def observe(self, batch: RecordBatch, scorer: ModelScorer, failed: Collection[int] = ()) -> list[Emission]:
+        """Take in what ``scorer`` scored of ``batch``; return the windows that closed and the alarms raised.
+
+        The rows ``failed``, whose prediction nobody sees, are not counted.
+        """
         observations = scorer.take_observations()
         plan = self._plans.get(scorer.node.name)
         if plan is None:
             return []
         if observations and batch.times_ms is not None:
-            self._update(batch, plan, observations, scorer.runner.version, batch.times_ms)
+            self._update(batch, plan, observations, failed, scorer.runner.version, batch.times_ms)
         return self._messages(batch.part, plan.model)
 
     def _update(
@@ -67,13 +79,14 @@ class Monitors:
         batch: RecordBatch,
         plan: MonitorPlan,
         observations: Sequence[Observation],
+        failed: Collection[int],
         version: str,
         times_ms: Sequence[int],
     ) -> None:
-        """Give each partition's monitor its rows in the input's order, refused rows left out."""
+        """Give each partition's monitor its rows in the input's order, refused and failed rows left out."""
         names = [*plan.columns, *(name for name in plan.slices if name not in plan.columns)]
-        rows, columns = _joined(observations, names)
-        whole = len(rows) == len(batch)
+        rows, columns = _joined(observations, names, failed)
+        whole = len(rows) == len(batch) and (isinstance(rows, range) or all(map(eq, rows, range(len(rows)))))
         seen = batch if whole else batch.take(rows)
         times = times_ms if whole else [times_ms[row] for row in rows]
         for partition, start, stop in seen.runs():
@@ -134,20 +147,33 @@ def _monitor_plan(node: MonitorNode, runner: Runner) -> MonitorPlan:
 
 
 def _baselines(model: LoadedModel) -> Baselines:
-    """Return the look-up of baselines by version; one version is loaded."""
-    loaded = {model.runner.version: model.package.manifest.baseline}
-    return lambda version: loaded.get(version, {})
+    """Return the look-up of baselines by version.
+
+    One version is loaded; another is asked for where a restore finds windows that it left open, and stands beside it.
+    """
+
+    @cache
+    def baseline_of(version: str) -> Baseline:
+        if model.package is None:
+            return {}
+        if version == model.runner.version:
+            return model.package.manifest.baseline
+        try:
+            return load_package(model.package.path.parent / version).manifest.baseline
+        except PackageError:
+            return {}
+
+    return baseline_of
 
 
 def _joined(
-    observations: Sequence[Observation], names: Sequence[str]
+    observations: Sequence[Observation], names: Sequence[str], failed: Collection[int]
 ) -> tuple[Sequence[int], dict[str, Sequence[Any]]]:
-    """Return the rows that were scored, in the input's order, and their named inputs and outputs."""
-    if len(observations) == 1 and not observations[0].scores.errors and _ascending(observations[0].rows):
-        rows, columns, scores = observations[0]
-        return rows, {name: _named(columns, scores, name) for name in names}
+    """Return the rows that were scored and did not fail, in the input's order, and their named inputs and outputs."""
+    if len(observations) == 1 and _ascending(observations[0].rows):
+        return _sifted(observations[0], names, failed)
     flat = list(chain.from_iterable(seen.rows for seen in observations))
-    refused = set(_refused(observations))
+    refused = {*_refused(observations), *(index for index, row in enumerate(flat) if row in failed)}
     order: list[int] = np.argsort(np.array(flat, dtype=np.int64), kind="stable").tolist()
     if refused:
         order = [index for index in order if index not in refused]
@@ -156,6 +182,22 @@ def _joined(
         values = list(chain.from_iterable(_named(seen.columns, seen.scores, name) for seen in observations))
         ordered[name] = list(map(values.__getitem__, order))
     return list(map(flat.__getitem__, order)), ordered
+
+
+def _sifted(
+    seen: Observation, names: Sequence[str], failed: Collection[int]
+) -> tuple[Sequence[int], dict[str, Sequence[Any]]]:
+    """Return what ``_joined`` does of one run in the input's order."""
+    rows, columns, scores = seen
+    named = {name: _named(columns, scores, name) for name in names}
+    if not failed and not scores.errors:
+        return rows, named
+    kept = [row not in failed and index not in scores.errors for index, row in enumerate(rows)]
+    return list(compress(rows, kept)), {name: _kept(column, kept) for name, column in named.items()}
+
+
+def _kept(column: Any, kept: Sequence[bool]) -> Sequence[Any]:
+    return column[np.array(kept)] if hasattr(column, "dtype") else list(compress(column, kept))
 
 
 def _refused(observations: Sequence[Observation]) -> Iterator[int]:
@@ -167,7 +209,7 @@ def _refused(observations: Sequence[Observation]) -> Iterator[int]:
 
 
 def _ascending(rows: Sequence[int]) -> bool:
-    return isinstance(rows, range) or all(low < high for low, high in pairwise(rows))
+    return isinstance(rows, range) or all(map(lt, rows, islice(rows, 1, None)))
 
 
 def _named(columns: Mapping[str, Sequence[Any]], scores: Scores, name: str) -> Sequence[Any]:

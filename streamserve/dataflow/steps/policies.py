@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.plan import OnError
-from streamserve.errors import ConfigurationError
+from streamserve.errors import ConfigurationError, TransactionAborted
 from streamserve.kafka.dead_letters import dead_letter
 from streamserve.kafka.quarantine import Quarantine
 from streamserve.observer import Observer
-from streamserve.records import Coordinates, Emission
+from streamserve.records import Coordinates, Emission, Origin
 
 
 class FailurePolicy:
@@ -54,6 +55,16 @@ class FailurePolicy:
         known = {origin.at: error for origin, error in self._quarantine.refused.items() if origin.step == step}
         places = [(coordinates_of(record), record) for record in batch.records] if known else []
         return {place: Failure(record, known[place]) for place, record in places if place in known}
+
+    def leave_out(self, step: str, failures: Sequence[Failure]) -> NoReturn:
+        """Restart the engine, to process everything again but the inputs that ``step`` failed on, which it then skips.
+
+        Raises:
+            TransactionAborted: always. The inputs become failures of their own when they come again.
+        """
+        for failure in failures:
+            self._quarantine.refused[Origin(step, coordinates_of(failure.record))] = failure.error
+        raise TransactionAborted(f"step {step!r} failed on {len(failures)} event(s) after they had changed tables")
 
     def _apply(self, output: StepOutput) -> None:
         policy = self._policies.get(output.step, "dead-letter")

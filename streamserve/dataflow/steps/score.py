@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from streamserve.codecs.base import RowEncoder
 from streamserve.dataflow.batch import Failure, OutputColumns, RecordBatch, StepOutput, coordinates_of
@@ -23,6 +23,18 @@ LINEAGE = ("model", "version", "role", "event_time", "source_topic", "source_par
 """Names that an output's fields may have to be filled with where its row came from."""
 
 
+class Scored(NamedTuple):
+    """What became of a batch: ``rows`` of it were scored, in their order; ``errors`` are by row of the batch.
+
+    A row whose features cannot be looked up is not scored.
+    """
+
+    batch: RecordBatch
+    rows: Sequence[int]
+    scores: Scores
+    errors: dict[int, RecordError]
+
+
 class Scorer:
     """Features and model over one batch: the part that both kinds of output share."""
 
@@ -36,23 +48,28 @@ class Scorer:
         """Return the names of the features that are joined."""
         return self._join.feature_names if self._join is not None else ()
 
-    def __call__(self, batch: RecordBatch) -> tuple[RecordBatch, Scores, dict[int, RecordError]]:
+    def __call__(self, batch: RecordBatch) -> Scored:
         """Return the rows that the agent reads, their scores, and the rows at fault."""
         selected = batch.select(self._sources)
-        errors: dict[int, RecordError] = {}
+        if not len(selected):
+            return Scored(selected, range(0), Scores({}, {}), {})
+        rows: Sequence[int] = range(len(selected))
         features: Mapping[str, Sequence[Any]] = {}
-        rows = range(len(selected))
-        if self._join is not None and len(selected):
+        errors: dict[int, RecordError] = {}
+        if self._join is not None:
             found, faulty = self._join.read(selected.values, selected.times_ms, rows)
             features = found.columns
             errors.update(faulty)
         columns = {
             name: features[name] if name in features else list(map(attrgetter(name), selected.values))
-            for name in self.model.runner.inputs
+            for name in self.model.names_of(selected.values, features)
         }
-        scores = self.model.score(columns, rows) if len(selected) else Scores({}, {})
-        errors.update({row: error for row, error in scores.errors.items() if row not in errors})
-        return selected, scores, errors
+        if errors:
+            rows = [row for row in rows if row not in errors]
+            columns = {name: [column[row] for row in rows] for name, column in columns.items()}
+        scores = self.model.score(columns, rows) if rows else Scores({}, {})
+        errors.update({rows[place]: error for place, error in scores.errors.items()})
+        return Scored(selected, rows, scores, errors)
 
 
 class FilledScoreStep:
@@ -76,15 +93,18 @@ class FilledScoreStep:
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
         """Return one prediction for every event that the agent reads."""
-        selected, scores, errors = self._scorer(batch)
-        good = [row for row in range(len(selected)) if row not in errors] if errors else range(len(selected))
-        kept = selected.take(good) if errors else selected
-        answers = {name: [column[row] for row in good] if errors else column for name, column in scores.columns.items()}
+        selected, rows, scores, errors = self._scorer(batch)
+        good, kept, answers = rows, selected, scores.columns
+        if errors:
+            places = [place for place, row in enumerate(rows) if row not in errors]
+            good = [rows[place] for place in places]
+            kept = selected.take(good)
+            answers = {name: [column[place] for place in places] for name, column in scores.columns.items()}
         output = StepOutput(self._node.name)
         if len(kept):
             columns = {name: self._column(name, answers, kept) for name in self._writer.codec.fields}
             payloads = self._encoder.encode_columns(list(columns.values()))
-            keys = self._keys(columns, len(kept))
+            keys = self._keys(columns, payloads)
             if EncodeError in set(map(type, payloads)):
                 payloads, keys, good = self._sift(payloads, keys, good, errors)
             output.columns.append(
@@ -109,10 +129,21 @@ class FilledScoreStep:
             return list(map(to_datetime, batch.times_ms or [record.timestamp()[1] for record in batch.records]))
         return [getattr(coordinates_of(record), name.removeprefix("source_")) for record in batch.records]
 
-    def _keys(self, columns: Mapping[str, Sequence[Any]], size: int) -> list[bytes | None]:
+    def _keys(self, columns: Mapping[str, Sequence[Any]], payloads: list[bytes | EncodeError]) -> list[bytes | None]:
+        """Return the key of each row; a row whose key fails gets the error as its payload."""
         if self._key_field is None:
-            return [None] * size
-        return self._writer.keys.encode_column(columns[self._key_field])
+            return [None] * len(payloads)
+        column, encode = columns[self._key_field], self._writer.keys.encode_column
+        try:
+            return encode(column)
+        except EncodeError:
+            keys: list[bytes | None] = [None] * len(payloads)
+            for row, key in enumerate(column):
+                try:
+                    [keys[row]] = encode([key])
+                except EncodeError as error:
+                    payloads[row] = error
+            return keys
 
     @staticmethod
     def _sift(
@@ -160,11 +191,11 @@ class BuiltScoreStep:
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
         """Return what ``output`` makes of every event and its prediction; ``None`` filters."""
-        selected, scores, errors = self._scorer(batch)
+        selected, rows, scores, errors = self._scorer(batch)
         outcomes = Outcomes(len(selected))
         outcomes.errors.update(errors)
-        predictions = self._scorer.model.predictions(scores) if len(selected) else []
-        for row, prediction in enumerate(predictions):
+        predictions = self._scorer.model.predictions(scores) if rows else []
+        for row, prediction in zip(rows, predictions, strict=True):
             if row in errors:
                 continue
             try:

@@ -116,8 +116,10 @@ class OutcomeWriter:
 
 def _flattened(outcomes: Outcomes) -> tuple[Sequence[int], list[Any]]:
     """Return the outputs in the input's order, and the row of each."""
-    rows = [row for row, outputs in enumerate(outcomes.outputs) if outputs]
+    rows: Sequence[int] = range(len(outcomes.outputs))
     lists = list(filter(None, outcomes.outputs))
+    if len(lists) < len(rows):
+        rows = [row for row, outputs in enumerate(outcomes.outputs) if outputs]
     values = list(chain.from_iterable(lists))
     if len(values) > len(rows):
         rows = [row for row, outputs in zip(rows, lists, strict=True) for _ in outputs]

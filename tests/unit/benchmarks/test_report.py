@@ -49,10 +49,39 @@ def test_the_report_is_json_and_names_the_machine() -> None:
     assert report["machine"]["cores"] >= 1
 
 
+def test_each_goal_says_what_it_asks_what_was_measured_and_whether_that_is_enough() -> None:
+    goals = summarize(ROUNDS, events=1000, kafka="4.3.1")["goals"]
+    assert goals == {
+        "score_vs_hand_loop": {"goal": 0.70, "measured": 0.8, "met": True},
+        "agent_vs_hand_loop": {"goal": 0.35, "measured": 0.5, "met": True},
+        "latency_p50_ms": {"goal": 8, "measured": 6, "met": True},
+        "latency_p99_ms": {"goal": 30, "measured": 12, "met": True},
+    }
+
+
+def test_a_goal_is_met_at_its_bound_and_missed_beyond_it() -> None:
+    at_the_bound = [a_round(100_000, 70_000, 35_000, 50_000, 8)]
+    beyond_it = [a_round(100_000, 69_900, 34_900, 50_000, 8.01)]
+    assert all(goal["met"] for goal in summarize(at_the_bound, events=1000, kafka="4.3.1")["goals"].values())
+    goals = summarize(beyond_it, events=1000, kafka="4.3.1")["goals"]
+    assert [name for name, goal in goals.items() if goal["met"]] == ["latency_p99_ms"]
+
+
 def test_the_table_shows_every_program() -> None:
-    console = Console(width=120, record=True, quiet=False, file=None)
-    with console.capture() as capture:
-        console.print(as_table(summarize(ROUNDS, events=1000, kafka="4.3.1")))
-    text = capture.get()
+    text = shown(ROUNDS)
     assert all(title in text for title in ("hand-written loop", "app.score", "one-event agent", "app.score with Feast"))
     assert "0.75 to 0.90" in text
+
+
+def test_the_table_says_which_goals_were_missed() -> None:
+    assert "goals: 4 of 4 met" in shown(ROUNDS)
+    text = " ".join(shown([a_round(100_000, 69_900, 40_000, 50_000, 5)]).split())
+    assert "goals: 3 of 4 met; missed: score_vs_hand_loop 0.699 (at least 0.7)" in text
+
+
+def shown(rounds: list[Round]) -> str:
+    """The table as a terminal of 160 columns shows it."""
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(as_table(summarize(rounds, events=1000, kafka="4.3.1")))
+    return capture.get()

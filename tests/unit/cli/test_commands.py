@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from streamserve.cli import main
 from streamserve.cli.loading import load_app, load_settings_of
 from streamserve.cli.worker import instance_base
-from streamserve.cli.workers import child_commands
+from streamserve.cli.workers import child_commands, child_environment
 
 from .apps import SHOP, module
 
@@ -102,12 +102,29 @@ def test_run_ends_with_2_where_the_configuration_has_to_change(shop: str, option
 def test_children_have_names_and_ports_of_their_own(shop: str) -> None:
     app = load_app(shop)
     settings = load_settings_of(app, http_port=9100)
-    commands = child_commands(shop, app.plan(), settings, 2, kafka=["client.rack=a"])
+    commands = child_commands(shop, app.plan(), settings, 2)
     base = instance_base(app.plan(), settings)
     assert base.startswith("shop-")
     assert [command[command.index("--instance") + 1] for command in commands] == [f"{base}-0", f"{base}-1"]
     assert [command[command.index("--http-port") + 1] for command in commands] == ["9100", "9101"]
-    assert all(command[command.index("--set") + 1] == "client.rack=a" for command in commands)
+
+
+def test_children_get_the_secrets_of_set_where_no_command_line_shows_them(
+    shop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMSERVE_KAFKA", '{"client.rack": "a", "sasl.password": "old"}')
+    app = load_app(shop)
+    parent = load_settings_of(app, kafka=["sasl.password=hunter2"])
+    assert not any("hunter2" in word for words in child_commands(shop, app.plan(), parent, 2) for word in words)
+    environment = child_environment(parent, {"HOME": "/home/shop"})
+    assert environment["HOME"] == "/home/shop"
+    monkeypatch.setenv("STREAMSERVE_KAFKA", environment["STREAMSERVE_KAFKA"])
+    assert load_settings_of(app).kafka == parent.kafka
+    assert sorted(parent.kafka) == ["client.rack", "sasl.password"]
+
+
+def test_children_of_a_parent_without_kafka_settings_inherit_its_environment(shop: str) -> None:
+    assert child_environment(load_settings_of(load_app(shop)), {"HOME": "/"}) == {"HOME": "/"}
 
 
 def test_a_given_instance_name_is_what_children_number(shop: str) -> None:

@@ -44,6 +44,11 @@ def test_a_named_field_gives_its_text(held: object, key: bytes | None) -> None:
     assert keys.encode_keys([SimpleNamespace(origin="JFK"), SimpleNamespace(origin=held)]) == [b"JFK", key]
 
 
+@given(st.lists(st.integers()))
+def test_integers_are_written_in_decimal_digits_however_long(numbers: list[int]) -> None:
+    assert KeyCodec[Any]("n").encode_column(numbers) == [str(number).encode() for number in numbers]
+
+
 def test_without_a_selector_no_record_has_a_key() -> None:
     assert KeyCodec[object](None).encode_keys([object(), object()]) == [None, None]
 

@@ -114,6 +114,20 @@ def test_a_row_at_fault_is_refused_alone_and_named_by_field() -> None:
         assert str(refused).startswith("not a valid Delay: probability: ")
 
 
+class Measured(BaseModel):
+    share: Annotated[float, Field(ge=0, le=1)] | None
+
+
+@pytest.mark.parametrize("fault", [-0.5, 1.5, math.nan, math.inf, 1e300, "x"])
+@pytest.mark.parametrize("others", [0.5, None, 1])
+def test_a_fault_is_found_in_a_long_column(fault: object, others: float | None) -> None:
+    column: list[Any] = [0.5] * 200
+    column[3], column[150] = others, fault
+    rows = row_encoder(codec_for(Measured)).encode_columns([column])
+    assert [index for index, row in enumerate(rows) if isinstance(row, EncodeError)] == [150]
+    assert rows[3] == (b'{"share":null}' if others is None else b'{"share":%.1f}' % others)
+
+
 def test_validators_of_the_users_type_are_run_for_every_row() -> None:
     columns = [["a"], [0.26], [True], ["m"]]
     assert row_encoder(codec_for(Judged)).encode_columns(columns) == [

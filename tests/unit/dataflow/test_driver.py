@@ -151,7 +151,9 @@ async def timeout() -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", [lambda: asyncio.sleep(0), lambda: asyncio.sleep(1), own_future, raw, timeout], ids=str
+    "foreign",
+    [lambda: asyncio.sleep(0), lambda: asyncio.sleep(1), own_future, raw, timeout],
+    ids=["no sleep", "sleep", "own future", "raw", "timeout"],
 )
 def test_a_foreign_await_names_io(foreign: Callable[[], Any]) -> None:
     async def agent(stream: Stream[int]) -> AsyncIterator[int]:
@@ -290,6 +292,27 @@ def test_closing_ends_the_instances_at_their_await(kind: str) -> None:
         driver.close()
     del driver
     assert ended == ["ended", "ended"]
+
+
+def test_keys_are_shared_out_evenly() -> None:
+    keys = [b"%d" % (row % 100) for row in range(200)]
+    assert list(places("key", batch_of(range(200), keys=keys))) == [*range(100), *range(100)]
+
+
+@KINDS
+def test_a_failed_event_takes_none_of_its_instances_others_with_it(kind: str) -> None:
+    features = FakeTarget("features", 0, frozenset({2}))
+
+    async def agent(stream: Stream[int]) -> AsyncIterator[Any]:
+        async for event in stream:
+            yield "begun"
+            yield await ask(features, event)
+
+    with driving(kind, agent) as driver:
+        for _ in range(2):
+            outcomes = driver.run(batch_of([1, 2, 3], keys=[b"same"] * 3))
+            assert outcomes.outputs == [["begun", ("features", 1)], None, ["begun", ("features", 3)]]
+            assert outcomes.errors.keys() == {1}
 
 
 def test_rows_of_a_key_go_to_one_place_and_null_keys_spread() -> None:

@@ -12,7 +12,7 @@ from streamserve.dataflow import handover as module
 from streamserve.dataflow.groups import Group, GroupState, StateRecord
 from streamserve.dataflow.handover import Handover
 from streamserve.kafka.calls import Calls
-from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
+from streamserve.kafka.marks import Committed, OffsetMark, Progress, TopicPartitionKey
 from streamserve.kafka.restore import StoredState
 from streamserve.observer import Observer
 from streamserve.settings import Settings
@@ -43,17 +43,18 @@ class World:
     states: dict[int, bytes] = field(default_factory=dict[int, bytes])
     reading: bool = True
     ready: bool = True
-    started: list[dict[TopicPartitionKey, int | None]] = field(
-        default_factory=list[dict[TopicPartitionKey, int | None]]
-    )
+    started: list[dict[TopicPartitionKey, int]] = field(default_factory=list[dict[TopicPartitionKey, int]])
 
-    def start(self, positions: Mapping[TopicPartitionKey, int | None]) -> bool:
+    def start(self, positions: Mapping[TopicPartitionKey, int]) -> bool:
         if self.ready:
             self.started.append(dict(positions))
         return self.ready
 
-    def commit(self, offset: int, state_offset: int) -> None:
-        mark = OffsetMark("w0", 1_000 * offset, state_offset)
+    def beginning(self, _: TopicPartitionKey) -> int:
+        return 3
+
+    def commit(self, offset: int, state_offset: int, instance: str = "w0") -> None:
+        mark = OffsetMark(instance, 1_000 * offset, state_offset)
         self.committed[AT] = Committed(offset, mark)
         record = StateRecord({"model": b"state at %d" % state_offset})
         self.states[state_offset] = msgspec.msgpack.encode(record)
@@ -74,7 +75,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         def __init__(self, *_: object) -> None:
             self.wanted: dict[int, dict[bytes, int]] = {}
 
-        def request(self, wanted: dict[int, dict[bytes, int]]) -> None:
+        def request(self, wanted: dict[int, dict[bytes, int]], _: object) -> None:
             self.wanted = wanted
 
         def step(self) -> dict[tuple[int, bytes], StoredState] | None:
@@ -99,7 +100,7 @@ def handover_in(world: World) -> Handover:
         return {"model": State(snapshots.get("model", b"empty"))}
 
     consumer: Any = world
-    return Handover(PLAN, Settings(), Calls(), consumer, new_states, Observer())
+    return Handover(PLAN, Settings(instance="w0"), Calls(), consumer, new_states, lambda _: {}, Observer())
 
 
 def run(handover: Handover) -> list[Group]:
@@ -120,7 +121,7 @@ def test_a_group_without_a_past_starts_at_the_beginning_with_empty_state(world: 
     handover.begin([Group(PART, 0)])
     assert handover.busy
     (group,) = run(handover)
-    assert (group.positions, name_of(group), world.started) == ({}, b"empty", [{AT: None}])
+    assert (group.positions, name_of(group), world.started) == ({AT: 3}, b"empty", [{AT: 3}])
 
 
 def test_a_group_goes_on_where_it_was_left_with_the_state_that_was_committed_there(world: World) -> None:
@@ -152,15 +153,20 @@ def test_a_rebalance_while_state_is_read_starts_anew_from_what_is_committed_then
 
 @pytest.mark.parametrize(
     ("committed", "state"),
-    [((5, 42), b"kept in memory"), ((6, 42), b"state at 42"), ((5, 43), b"state at 43")],
+    [
+        ((5, 42, "w0"), b"kept in memory"),
+        ((6, 42, "w0"), b"state at 42"),
+        ((5, 43, "w0"), b"state at 43"),
+        ((5, 42, "w1"), b"state at 42"),
+    ],
 )
 def test_a_group_keeps_its_state_only_if_nobody_moved_it_meanwhile(
-    committed: tuple[int, int], state: bytes, world: World
+    committed: tuple[int, int, str], state: bytes, world: World
 ) -> None:
     world.commit(*committed)
     world.reading = False
     handover = handover_in(world)
-    parked = Group(PART, 0, {AT: 5}, state_from=42, states={"model": State(b"kept in memory")})
+    parked = Group(PART, 0, {AT: Progress(5)}, state_from=42, states={"model": State(b"kept in memory")})
     handover.park({parked.key: parked})
     handover.begin([Group(PART, 0)])
     (group,) = run(handover)

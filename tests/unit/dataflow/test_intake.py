@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamserve.codecs.json import codec_for
+from streamserve.dataflow.arrivals import InLogOrder, Row
+from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.intake import Intake, TopicReader
-from streamserve.dataflow.merge import EventTimeMerge, Row, cut_at_pushes
+from streamserve.dataflow.merge import EventTimeMerge, Waits
 from streamserve.dataflow.plan import Part, TopicNode
+from streamserve.kafka.marks import Progress
 from streamserve.records import RawRecord
 from tests.unit.dataflow.fakes import FakeRecord
 
@@ -31,7 +34,13 @@ def intake_of(*topics: str, push: str = "", event_time: str | Callable[[Any], An
         )
         for name in topics
     }
-    return Intake(Part("part", topics, (), frozenset({push} & {*topics})), readers)
+    intake = Intake(Part("part", topics, (), frozenset({push} & {*topics})), readers)
+    intake.begin(0, {})
+    return intake
+
+
+def positions_of(batch: RecordBatch) -> dict[tuple[str, int], int]:
+    return {key: progress.position for key, progress in batch.progress.items()}
 
 
 def record(n: int, offset: int, *, second: int | None = None, topic: str = "a", partition: int = 0) -> RawRecord:
@@ -46,7 +55,7 @@ def test_positions_cover_what_failed_too() -> None:
     assert batch.times_ms == [1000, 2000]
     assert list(batch.partitions) == [0, 1]
     assert [failure.record.offset() for failure in batch.failures] == [6, 7]
-    assert batch.positions == {("a", 0): 8, ("a", 1): 10}
+    assert positions_of(batch) == {("a", 0): 8, ("a", 1): 10}
 
 
 def fails(_: Event) -> datetime:
@@ -86,42 +95,53 @@ def test_a_merging_part_holds_rows_until_the_other_topic_is_heard_of() -> None:
     [batch] = intake.release({})
     assert [event.n for event in batch.values] == [1, 2]
     assert batch.topics == ["a", "b"]
-    assert batch.positions == {("a", 0): 1, ("b", 0): 2}
+    assert positions_of(batch) == {("a", 0): 1, ("b", 0): 2}
     assert len(batch.failures) == 1
-    [rest] = intake.release({0: ["b"]})
+    [rest] = intake.release({0: Waits({"b"})})
     assert [event.n for event in rest.values] == [4]
     intake.take("a", [record(9, 2)])
     intake.forget()
-    assert intake.release({0: ["a", "b"]}) == []
+    assert intake.release({0: Waits({"a", "b"})}) == []
 
 
 def test_a_batch_is_cut_where_pushes_fall() -> None:
     intake = intake_of("a", "p", push="p")
     intake.take("a", [record(n, n) for n in (1, 3, 5)])
     intake.take("p", [record(n, n, topic="p") for n in (2, 4)])
-    batches = intake.release({0: ["a", "p"]})
+    batches = intake.release({0: Waits({"a", "p"})})
     assert [[event.n for event in batch.values] for batch in batches] == [[1], [2, 3], [4, 5]]
 
 
 TIMES = st.lists(st.integers(0, 50), max_size=30)
 
 
+def merge_of(*topics: str) -> EventTimeMerge:
+    return EventTimeMerge({topic: InLogOrder(0, Progress(0), refuses_late=False) for topic in topics})
+
+
+def rows_of(topic: str, times: Iterable[int]) -> list[Row]:
+    return [Row(time, topic, FakeRecord(_offset=n, _topic=topic), time) for n, time in enumerate(times)]
+
+
+def released(merge: EventTimeMerge, *caught_up: str) -> list[Row]:
+    return [row for segment in merge.release(Waits(caught_up)) for row in segment.rows]
+
+
 @given(TIMES, TIMES, TIMES)
 def test_a_merge_of_topics_in_order_of_time_is_in_order_of_time(a: list[int], b: list[int], c: list[int]) -> None:
-    merge = EventTimeMerge(["a", "b", "c"])
+    merge = merge_of("a", "b", "c")
     for topic, times in zip("abc", (a, b, c), strict=True):
-        merge.hold(topic, [Row(time, topic, FakeRecord(), time) for time in sorted(times)])
-    released = merge.release(caught_up=["a", "b", "c"])
-    assert [row.time_ms for row in released] == sorted([*a, *b, *c])
+        merge.hold(rows_of(topic, sorted(times)))
+    assert [row.time_ms for row in released(merge, "a", "b", "c")] == sorted([*a, *b, *c])
 
 
 @given(TIMES, TIMES)
 def test_a_merge_loses_nothing_and_keeps_the_order_of_each_topic(a: list[int], b: list[int]) -> None:
-    merge = EventTimeMerge(["a", "b"])
-    merge.hold("a", [Row(time, "a", FakeRecord(_offset=n), time) for n, time in enumerate(a)])
-    early = merge.release(caught_up=[])
-    merge.hold("b", [Row(time, "b", FakeRecord(_offset=n), time) for n, time in enumerate(b)])
-    late = [*merge.release(caught_up=[]), *merge.release(caught_up=["a", "b"])]
+    merge = merge_of("a", "b")
+    merge.hold(rows_of("a", a))
+    early = released(merge)
+    merge.hold(rows_of("b", b))
+    late = [*released(merge), *released(merge, "a", "b")]
     assert early == []
     for topic, times in (("a", a), ("b", b)):
         assert [row.time_ms for row in late if row.topic == topic] == times
@@ -129,9 +149,12 @@ def test_a_merge_loses_nothing_and_keeps_the_order_of_each_topic(a: list[int], b
 
 @given(st.lists(st.sampled_from("fgw"), max_size=30))
 def test_cuts_keep_every_row_and_no_push_follows_an_event_in_a_segment(topics: list[str]) -> None:
-    rows = [Row(n, topic, FakeRecord(), n) for n, topic in enumerate(topics)]
-    segments = cut_at_pushes(rows, {"w"})
-    assert [row for segment in segments for row in segment] == rows
+    merge = merge_of("f", "g", "w")
+    rows = [Row(n, topic, FakeRecord(_offset=n, _topic=topic), n) for n, topic in enumerate(topics)]
+    merge.hold(rows)
+    segments = merge.release(Waits({"f", "g", "w"}), {"w"})
+    assert [row for segment in segments for row in segment.rows] == rows
     for segment in segments:
-        pushes = [row.topic == "w" for row in segment]
+        pushes = [row.topic == "w" for row in segment.rows]
         assert pushes == sorted(pushes, reverse=True)
+        assert segment.progress == {row.topic: Progress(row.offset + 1, (row.time_ms,)) for row in segment.rows}

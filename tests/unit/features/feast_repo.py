@@ -12,7 +12,6 @@ from feast import (
     FeatureStore,
     FeatureView,
     Field,
-    FileSource,
     PushSource,
     RequestSource,
     ValueType,
@@ -36,6 +35,8 @@ from feast.types import (
     Uuid,
     ZonedTimestamp,
 )
+
+from tests.feature_store import history, new_store
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 """The time of the rows that the repository starts with."""
@@ -64,23 +65,10 @@ NESTED_TYPES: dict[str, FeastType] = {
     "mapping": Map,
 }
 
-_CONFIG = """\
-project: flights
-provider: local
-registry:
-  path: data/registry.db
-online_store:
-  type: sqlite
-  path: data/online.db
-entity_key_serialization_version: 3
-"""
-
 
 def build(path: Path) -> None:
     """Write the configuration, apply the definitions and leave every view empty."""
-    (path / "data").mkdir(parents=True)
-    (path / "feature_store.yaml").write_text(_CONFIG)
-    FeatureStore(repo_path=str(path)).apply(_definitions(path))
+    new_store(path, "flights").apply(_definitions(path))
 
 
 def write(path: Path, view: str, rows: list[dict[str, Any]]) -> None:
@@ -98,15 +86,11 @@ def expected(path: Path, service: str, keys: dict[str, list[Any]], *, full_names
     return {name: column for name, column in answer.items() if name not in keys}
 
 
-def _source(path: Path, name: str) -> FileSource:
-    return FileSource(name=name, path=str(path / f"{name}.parquet"), timestamp_field="event_timestamp")
-
-
 def _definitions(path: Path) -> list[Any]:
     origin = Entity(name="origin", join_keys=["origin"], value_type=ValueType.STRING)
     carrier = Entity(name="carrier", join_keys=["carrier"], value_type=ValueType.STRING)
     thing = Entity(name="thing", join_keys=["thing_id"], value_type=ValueType.INT64)
-    weather_push = PushSource(name="weather", batch_source=_source(path, "weather_history"))
+    weather_push = PushSource(name="weather", batch_source=history(path, "weather_history"))
     weather: Any = FeatureView(
         name="origin_weather",
         entities=[origin],
@@ -118,19 +102,19 @@ def _definitions(path: Path) -> list[Any]:
         name="route",
         entities=[carrier, origin],
         schema=[Field(name="late_share", dtype=Float64), Field(name="flights", dtype=Int64)],
-        source=_source(path, "route_history"),
+        source=history(path, "route_history"),
     )
     overall = FeatureView(
         name="overall",
         entities=[],
         schema=[Field(name="mean_delay", dtype=Float64)],
-        source=_source(path, "overall_history"),
+        source=history(path, "overall_history"),
     )
     things = FeatureView(
         name="things",
         entities=[thing],
         schema=[Field(name=name, dtype=dtype) for name, dtype in (SCALAR_TYPES | NESTED_TYPES).items()],
-        source=_source(path, "thing_history"),
+        source=history(path, "thing_history"),
     )
     crosswind = _crosswind(weather)
     return [

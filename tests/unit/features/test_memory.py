@@ -38,8 +38,8 @@ def test_rows_and_matrix_answer_alike(reader: FeatureReader) -> None:
 
 
 @pytest.mark.parametrize("reader", readers(), ids=["rows", "matrix"])
-@pytest.mark.parametrize("unknown", [2, -1, None, "x"])
-def test_an_unknown_entity_is_not_found(reader: FeatureReader, unknown: int | str | None) -> None:
+@pytest.mark.parametrize("unknown", [2, -1, 2**70, None, "x", "0", 1.7])
+def test_an_unknown_entity_is_not_found(reader: FeatureReader, unknown: float | str | None) -> None:
     batch = reader.read({"user": [0, unknown]}, None)
     assert list(batch.columns["risk"]) == [0.5, None]
     assert batch.row(1).status == {"risk": "not-found", "count": "not-found"}

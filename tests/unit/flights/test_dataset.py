@@ -59,22 +59,22 @@ def test_every_flight_and_movement_is_accepted(messages: list[Message], topic: s
     assert not list(_refused([message for message in messages if message.topic == topic][::3]))
 
 
-def test_first_takes_so_many_flights_and_the_rest_up_to_the_last_of_them(year: Flights) -> None:
-    some = list(events(first=1_000, year=year))
+def test_first_takes_so_many_flights_and_the_rest_up_to_the_last_of_them(january: Flights) -> None:
+    some = list(events(first=1_000, year=january))
     counts = Counter(message.topic for message in some)
-    assert counts == message_count(1_000, year=year)
+    assert counts == message_count(1_000, year=january)
     assert counts["flights"] == 1_000
     assert 0 < counts["arrivals"] < counts["departures"] < 1_000
     assert some[-1].topic == "flights"
 
 
-def test_first_beyond_the_year_is_the_year(year: Flights) -> None:
-    assert message_count(10**9, year=year) == message_count(year=year)
+def test_first_beyond_the_year_is_the_year(january: Flights) -> None:
+    assert message_count(10**9, year=january) == message_count(year=january)
 
 
-def test_first_must_be_positive(year: Flights) -> None:
+def test_first_must_be_positive(january: Flights) -> None:
     with pytest.raises(ValueError, match="at least one"):
-        next(events(first=0, year=year))
+        next(events(first=0, year=january))
 
 
 def test_labels_are_the_arrivals_over_15_minutes_late(year: Flights, messages: list[Message]) -> None:

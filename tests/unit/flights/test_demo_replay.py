@@ -9,9 +9,9 @@ from topologies.flights.demo.topics import PARTITIONS, demo_topics
 from topologies.flights.year import Flights
 
 
-def test_flight_ids_are_read_from_the_bytes_that_the_data_set_writes(year: Flights) -> None:
-    flights = [message for message in events(50, year=year) if message.topic == "flights"]
-    assert [flight_id_of(message.value) for message in flights] == year.flight_id[:50].tolist()
+def test_flight_ids_are_read_from_the_bytes_that_the_data_set_writes(january: Flights) -> None:
+    flights = [message for message in events(50, year=january) if message.topic == "flights"]
+    assert [flight_id_of(message.value) for message in flights] == january.flight_id[:50].tolist()
 
 
 def test_topics_of_the_demo_keep_events_of_any_age() -> None:
@@ -31,7 +31,7 @@ def test_topics_of_the_demo_are_what_the_app_uses_and_what_is_replayed_beside_it
     assert topics["weather"] == topics["flights"] == PARTITIONS
 
 
-def test_every_message_of_the_data_set_has_a_topic(year: Flights) -> None:
+def test_every_message_of_the_data_set_has_a_topic(january: Flights) -> None:
     topics = {spec.name for spec in demo_topics(app.plan())}
-    first: list[Message] = list(events(200, year=year))
+    first: list[Message] = list(events(200, year=january))
     assert {message.topic for message in first} <= topics

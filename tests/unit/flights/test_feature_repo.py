@@ -40,9 +40,9 @@ def test_training_and_serving_agree_on_how_old_weather_may_be(service: ServiceDe
     assert {view.ttl for view in service.views if view.table == "origin_weather"} == {WEATHER_MAX_AGE}
 
 
-def test_training_rows_are_what_the_online_join_answers(repo: Path, year: Flights, rows: Rows) -> None:
+def test_training_rows_are_what_the_online_join_answers(repo: Path, january: Flights, rows: Rows) -> None:
     reader = FeastReader(repo, "delay_v1")
-    served = list(_served(reader, events(first=FLIGHTS, year=year)))
+    served = list(_served(reader, events(first=FLIGHTS, year=january)))
     reader.close()
     assert len(served) == FLIGHTS
     names = [name for name in NUMBER_INPUTS if name in reader.features]

@@ -17,7 +17,7 @@ from streamserve.settings import Settings
 MAKERS: Mapping[str, Callable[[Settings], dict[str, Any]]] = {
     "common": common_config,
     "consumer": lambda settings: consumer_config(settings, "app"),
-    "restore": lambda settings: restore_config(settings, isolation="read_committed"),
+    "restore": lambda settings: restore_config(settings, "app", isolation="read_committed"),
     "producer": lambda settings: producer_config(settings, "app.w0.0"),
 }
 

@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streamserve.errors import BrokerUnavailable, ConfigurationError, StreamserveError, TransactionAborted
-from streamserve.kafka.errors import failure_named, kafka_error, translate, translated
+from streamserve.kafka.errors import failure_named, kafka_error, refusal, translate, translated
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,10 @@ from streamserve.kafka.errors import failure_named, kafka_error, translate, tran
         ("_TIMED_OUT", BrokerUnavailable, "streamserve broker status"),
         ("SASL_AUTHENTICATION_FAILED", ConfigurationError, "credentials, TLS and ACLs"),
         ("TOPIC_AUTHORIZATION_FAILED", ConfigurationError, "credentials, TLS and ACLs"),
+        ("INVALID_TRANSACTION_TIMEOUT", ConfigurationError, "STREAMSERVE_TRANSACTION_TIMEOUT"),
+        ("UNSUPPORTED_VERSION", ConfigurationError, "Kafka 2.5 or newer"),
+        ("INVALID_RECORD", ConfigurationError, "without a key"),
+        ("INVALID_TIMESTAMP", ConfigurationError, "message.timestamp.before.max.ms"),
         ("UNKNOWN_TOPIC_OR_PART", ConfigurationError, "streamserve topics create"),
         ("_INVALID_ARG", ConfigurationError, "STREAMSERVE_KAFKA"),
         ("ILLEGAL_GENERATION", TransactionAborted, "ILLEGAL_GENERATION"),
@@ -28,6 +32,11 @@ def test_each_error_becomes_the_situation_it_is_with_a_remedy(
     assert type(error) is kind
     assert str(error).startswith("poll: ")
     assert remedy in str(error)
+
+
+@pytest.mark.parametrize("name", ["UNKNOWN_TOPIC_OR_PART", "_INVALID_ARG", "_TIMED_OUT", "INVALID_PRODUCER_EPOCH"])
+def test_what_may_pass_or_has_another_reason_is_no_refusal(name: str) -> None:
+    assert refusal(kafka_error(failure_named(name)), doing="commit", brokers="broker:9092") is None
 
 
 def test_the_original_exception_is_chained() -> None:

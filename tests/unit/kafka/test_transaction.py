@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from itertools import product
 
 import pytest
 
 from streamserve.errors import ConfigurationError, OutcomeUnknown, TransactionAborted
 from streamserve.kafka import transaction as module
 from streamserve.kafka.calls import Calls, When
+from streamserve.kafka.commit import ChangelogBatch, Frozen, GroupCommit
+from streamserve.kafka.phases import Phase
 from streamserve.kafka.quarantine import Quarantine
-from streamserve.kafka.transaction import LEGAL, Frozen, GroupCommit, Phase, Transaction, is_fenced
+from streamserve.kafka.transaction import Transaction
 from streamserve.records import Coordinates, Emission, Origin
 from streamserve.settings import load_settings
 from streamserve.testing.faults import FaultSwitch, parse_faults
@@ -41,19 +42,6 @@ def produce(transaction: Transaction) -> None:
     transaction.open()
     transaction.produce_columns("out", [b"a", b"b"], [b"k", None], lambda: [ORIGIN, ORIGIN])
     transaction.produce_one(Emission("out", b"c", b"k", (("h", b"v"),), timestamp_ms=1), ORIGIN)
-
-
-@pytest.mark.parametrize(("before", "after"), [*product(Phase, Phase)])
-def test_only_the_drawn_transitions_are_possible(before: Phase, after: Phase) -> None:
-    transaction = Transaction.__new__(Transaction)
-    transaction._phase = before  # pyright: ignore[reportPrivateUsage]
-    enter = transaction._enter  # pyright: ignore[reportPrivateUsage]
-    if after in LEGAL[before]:
-        enter(after)
-        assert transaction.phase is after
-    else:
-        with pytest.raises(AssertionError, match=f"from {before.value} to {after.value}"):
-            enter(after)
 
 
 def test_a_transaction_commits_outputs_state_and_offsets_and_is_idle_again() -> None:
@@ -134,11 +122,6 @@ def test_offsets_are_never_empty_and_never_unfenced() -> None:
         assert transaction.is_open, "nothing was sent"
 
 
-@pytest.mark.parametrize(("membership", "fenced"), [(MEMBER, True), (NO_MEMBER, False), (b"", False), (None, False)])
-def test_only_a_generation_fences(membership: object, fenced: bool) -> None:
-    assert is_fenced(membership) is fenced
-
-
 def test_an_abort_ends_an_open_transaction_and_nothing_else() -> None:
     with opened() as (transaction, switch):
         transaction.abort()
@@ -170,6 +153,51 @@ def test_a_message_too_large_to_leave_is_looked_for_then_named_then_final() -> N
             with pytest.raises(last):
                 transaction.produce_columns("out", [b"x" * 2000], [None], lambda: [ORIGIN])
     assert list(quarantine.refused) == [ORIGIN]
+
+
+def test_an_oversize_message_that_no_input_led_to_is_final() -> None:
+    with opened(quarantine=None, **{"message.max.bytes": "1000"}) as (transaction, _):
+        transaction.open()
+        with pytest.raises(
+            ConfigurationError, match=r"'out' refuses .* made by step 'tick' .* raise max\.message\.bytes"
+        ):
+            transaction.produce_one(Emission("out", b"x" * 2000), "step 'tick'")
+
+
+def test_an_oversize_state_record_is_final() -> None:
+    large = Frozen([GroupCommit({("in", 0): 5}, None, Emission("state", b"x" * 2000, b"part", partition=0))], MEMBER)
+    with opened(quarantine=None, **{"message.max.bytes": "1000"}) as (transaction, _):
+        transaction.open()
+        with pytest.raises(ConfigurationError, match=r"'state' refuses .* made by the state of 'part', partition 0"):
+            transaction.commit(large)
+        assert transaction.phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("begin_transaction", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"),
+        ("produce", "UNSUPPORTED_VERSION"),
+        ("flush", "INVALID_RECORD"),
+        ("send_offsets", "GROUP_AUTHORIZATION_FAILED"),
+        ("commit_transaction", "TOPIC_AUTHORIZATION_FAILED"),
+    ],
+)
+def test_what_the_broker_refuses_for_good_is_final(call: str, error: str) -> None:
+    with opened(f"producer.{call}:before:1:raise={error}") as (transaction, _):
+        with pytest.raises(ConfigurationError, match=f"{error}.*The broker at .* refuses it"):
+            produce_and_commit(transaction)
+        assert transaction.phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_changes_are_produced_to_the_partition_they_name(*, careful: bool) -> None:
+    changes = [ChangelogBatch("changes", 2, [b"a", b"b"], [b"1", None]), ChangelogBatch("changes", 0, [b"c"], [b"3"])]
+    with opened(quarantine=Quarantine(careful=careful)) as (transaction, switch):
+        transaction.open()
+        transaction.commit(Frozen([GroupCommit({("changes", 0): 5}, changes=changes)], MEMBER))
+        assert switch.counts["producer.produce", "before"] == (3 if careful else 2)
+        assert transaction.phase is Phase.IDLE
 
 
 def test_a_closed_transaction_can_be_closed_again() -> None:

@@ -38,6 +38,25 @@ def test_alarms_are_the_same_whatever_the_size_of_batches(detector: Detector, si
     assert found
 
 
+def test_a_detector_fed_in_batches_is_in_the_state_of_the_bare_detector() -> None:
+    bare, running = drift.ADWIN(), ColumnDetectors.start("x", make_templates([drift.ADWIN()]))
+    for start in range(0, len(SHIFT), 100):
+        running.update(SHIFT[start : start + 100])
+        for value in SHIFT[start : start + 100].tolist():
+            bare.update(value)
+        [fed] = [one.detector for one in running.running]
+        assert isinstance(fed, drift.ADWIN)
+        assert fed.drift_detected == bare.drift_detected
+        assert (fed.width, fed.total, fed.variance) == (bare.width, bare.total, bare.variance)
+
+
+def test_a_detector_of_the_same_name_is_fed_as_its_class_says() -> None:
+    class ADWIN(drift.PageHinkley):
+        """No window inside."""
+
+    assert positions(ADWIN(threshold=20), SHIFT) == positions(drift.PageHinkley(threshold=20), SHIFT)
+
+
 def test_missing_values_are_skipped_and_positions_are_those_of_the_batch() -> None:
     holes = np.insert(SHIFT, np.arange(0, len(SHIFT), 2), np.nan)
     shifted = [int(np.flatnonzero(~np.isnan(holes))[position]) for position in positions(drift.ADWIN(), SHIFT)]

@@ -299,27 +299,37 @@ def test_damaged_state_is_refused(state: bytes) -> None:
 
 
 def test_the_observer_hears_of_windows_and_alarms() -> None:
-    heard: list[tuple[str, ...]] = []
+    heard: list[tuple[str, str, str, str, int]] = []
 
     class Recorder(Observer):
         def drift_window(
-            self, model: str, column: str, slice_: str, statistics: Mapping[str, float | int | None]
+            self, model: str, column: str, slice_: str, partition: int, statistics: Mapping[str, float | int | None]
         ) -> None:
             assert statistics["count"] is not None
-            heard.append(("window", model, column, slice_))
+            heard.append(("window", model, column, slice_, partition))
 
-        def drift_alarm(self, model: str, column: str, detector: str, event_time_ms: int) -> None:
+        def drift_alarm(self, model: str, column: str, detector: str, partition: int, event_time_ms: int) -> None:
             assert event_time_ms in TIMES
-            heard.append(("alarm", model, column, detector))
+            heard.append(("alarm", model, column, detector, partition))
 
     monitor = make_monitor(observer=Recorder())
     monitor.update(COLUMNS, TIMES, "1")
     monitor.advance(10**9)
     assert {
-        ("window", "delay", "x", ""),
-        ("window", "delay", "x", "origin=EWR"),
-        ("alarm", "delay", "x", "ADWIN"),
+        ("window", "delay", "x", "", 3),
+        ("window", "delay", "x", "origin=EWR", 3),
+        ("alarm", "delay", "x", "ADWIN", 3),
     } <= set(heard)
+
+
+@pytest.mark.parametrize("time_ms", [253_402_300_800_000, -62_135_596_800_001, 1_700_000_000_000_000])
+def test_a_time_that_no_datetime_holds_ends_nothing(time_ms: int) -> None:
+    monitor = make_monitor()
+    columns = {name: values[: ROWS // 2] + values[-ROWS // 2 :] for name, values in COLUMNS.items()}
+    monitor.update(columns, [time_ms] * ROWS, "1")
+    assert monitor.take_alarms()
+    monitor.update({name: values[:1] for name, values in COLUMNS.items()}, [0], "2")
+    assert monitor.advance(0)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,13 @@ def test_missing_and_non_finite_numbers_become_nan() -> None:
     np.testing.assert_array_equal(rows.numbers, [[1.5, np.nan, np.nan, 1.0]])
 
 
+def test_lists_are_read_as_numpy_reads_them() -> None:
+    values = [True, 2, 2.5, -(2**60), np.float32(0.1), np.int64(7)]
+    rows = Layout(("x",), ()).rows({"x": values}, list(range(6)))
+    assert rows.numbers.tolist() == [np.array(values, np.float64).tolist()]
+    assert rows.times.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_texts_of_any_type_are_taken_as_text_and_nan_as_missing() -> None:
     rows = LAYOUT.rows({"x": [0] * 4, "origin": ["EWR", None, float("nan"), 7]}, [0, 1, 2, 3])
     assert rows.texts == (["EWR", None, None, "7"],)

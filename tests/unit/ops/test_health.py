@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
 from streamserve.clock import ManualClock
 from streamserve.errors import ConfigurationError
 from streamserve.ops.health import Health, Liveness, Watchdog
-
-
-def groups_of(partitions: Mapping[str, Sequence[int]]) -> Iterable[str]:
-    return {f"predict/{number}" for numbers in partitions.values() for number in numbers}
 
 
 def test_progress_within_the_deadline_is_healthy() -> None:
@@ -50,41 +45,31 @@ def test_a_stall_names_the_step_the_seconds_and_the_stack_of_the_engines_thread(
 
 
 def test_a_worker_is_ready_when_assigned_restored_and_each_model_answered() -> None:
-    health = Health(models=["delay", "fare"], groups_of=groups_of)
+    health = Health(models=["delay", "fare"])
     assert set(health.readiness().waiting_for) == {"assigned", "model delay", "model fare"}
     health.model_loaded("delay", "1", "ab", 64)
+    health.ready(False, "restoring partitions")
     health.assigned({"flights": [0, 1]})
-    assert set(health.readiness().waiting_for) == {"model fare", "state of predict/0", "state of predict/1"}
-    health.restored("predict/0", 0.1)
-    health.restored("predict/1", 0.1)
+    assert set(health.readiness().waiting_for) == {"engine", "model fare"}
     health.model_loaded("fare", "1", "cd", 64)
-    assert health.readiness().ready
-
-
-def test_a_rebalance_waits_only_for_new_groups() -> None:
-    health = Health(groups_of=groups_of)
-    health.assigned({"flights": [0]})
-    health.restored("predict/0", 0.1)
-    health.assigned({"flights": [0, 2]})
-    assert dict(health.readiness().waiting_for) == {"state of predict/2": "its changelog"}
-    health.assigned({"flights": [0]})
+    assert not health.readiness().ready
+    health.ready(True, "")
     assert health.readiness().ready
 
 
 def test_a_worker_without_partitions_is_a_ready_spare() -> None:
-    health = Health(groups_of=groups_of)
+    health = Health()
     health.assigned({})
     assert health.readiness().ready
 
 
-def test_a_recovery_holds_readiness_until_the_engine_is_back() -> None:
-    health = Health(groups_of=groups_of)
+def test_a_recovery_holds_readiness_until_partitions_are_back() -> None:
+    health = Health()
     health.assigned({"flights": [0]})
-    health.restored("predict/0", 0.1)
     health.aborted("TransactionAborted", "why")
     assert dict(health.readiness().waiting_for) == {"recovery": "after TransactionAborted: why"}
     health.assigned({"flights": [0]})
-    assert dict(health.readiness().waiting_for) == {"state of predict/0": "its changelog"}
+    assert health.readiness().ready
 
 
 def test_a_commit_ends_a_recovery() -> None:

@@ -15,6 +15,8 @@ from streamserve.clock import ManualClock
 from streamserve.ops.health import Liveness
 from streamserve.ops.logging import MASK, LoggingObserver, configure_logging
 
+EPOCH = "1970-01-01T00:00:00+00:00"
+
 
 class Recorder:
     def __init__(self) -> None:
@@ -83,19 +85,32 @@ def test_a_sum_is_told_by_later_progress(observer: LoggingObserver, log: Recorde
 def test_state_changes_are_told(observer: LoggingObserver, log: Recorder) -> None:
     observer.assigned({"flights": [1, 0]})
     observer.restored("predict/0", 0.12345)
+    observer.state_discarded("monitor of delay", 1, ("ADWIN on gust: new or configured differently",))
     observer.model_loaded("delay", "2", "0123456789abcdef", 256)
-    observer.drift_alarm("delay", "gust", "ADWIN", 0)
+    observer.drift_alarm("delay", "gust", "ADWIN", 3, 0)
+    observer.features_unlogged("delay_v1", 2)
     observer.ready(False, "Feast is away")
     observer.ready(True, "")
     assert log.lines == [
         ("info", "partitions assigned", {"partitions": {"flights": [0, 1]}}),
         ("info", "state restored", {"group": "predict/0", "seconds": 0.123, "groups": 1}),
+        (
+            "warning",
+            "state discarded",
+            {
+                "state": "monitor of delay",
+                "partition": 1,
+                "reasons": ["ADWIN on gust: new or configured differently"],
+                "groups": 1,
+            },
+        ),
         ("info", "model loaded", {"model": "delay", "version": "2", "sha256": "0123456789ab", "batch_size": 256}),
         (
             "warning",
             "drift alarm",
-            {"model": "delay", "column": "gust", "detector": "ADWIN", "event_time": "1970-01-01T00:00:00+00:00"},
+            {"model": "delay", "column": "gust", "detector": "ADWIN", "partition": 3, "event_time": EPOCH},
         ),
+        ("warning", "feature rows not logged", {"service": "delay_v1", "rows": 2}),
         ("warning", "not ready", {"why": "Feast is away"}),
         ("info", "ready", {}),
     ]

@@ -7,10 +7,13 @@ import shutil
 import subprocess
 
 import pytest
+from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamserve.observer import Observers
 from streamserve.ops.metrics import PrometheusObserver
+
+from .naming import problems_of
 
 
 @pytest.fixture
@@ -29,13 +32,15 @@ def tell_everything(observer: Observers) -> None:
     observer.aborted("TransactionAborted", "why")
     observer.assigned({"flights": [0, 1]})
     observer.restored("flights/0", 0.2)
+    observer.state_discarded("monitor of delay", 0, ["statistics: columns changed"])
     observer.lag("flights", 0, 17)
     observer.features_read("delay_v1", 500, 480, 0.001, [3.0, 4000.0])
     observer.features_pushed("weather", 3, 1)
+    observer.features_unlogged("delay_v1", 2)
     observer.model_loaded("delay", "1", "ab12", 256)
     observer.model_run("delay", 256, 1, 0.0004)
-    observer.drift_window("delay", "gust", "origin=JFK", {"count": 10, "mean": 1.5, "median": None})
-    observer.drift_alarm("delay", "gust", "ADWIN", 1_000)
+    observer.drift_window("delay", "gust", "origin=JFK", 0, {"count": 10, "mean": 1.5, "median": None})
+    observer.drift_alarm("delay", "gust", "ADWIN", 0, 1_000)
     observer.ready(True, "")
     observer.progress()
 
@@ -69,6 +74,7 @@ def test_every_event_shows(metrics: PrometheusObserver) -> None:
         "streamserve_rebalances_total": 1,
         "streamserve_assigned_partitions{topic=flights}": 2,
         "streamserve_restore_seconds_sum": 0.2,
+        "streamserve_state_discarded_total{state=monitor of delay}": 1,
         "streamserve_lag_records{partition=0,topic=flights}": 17,
         "streamserve_feature_rows_total{service=delay_v1}": 500,
         "streamserve_feature_cache_hits_total{service=delay_v1}": 480,
@@ -80,9 +86,10 @@ def test_every_event_shows(metrics: PrometheusObserver) -> None:
         "streamserve_model_rows_total{model=delay}": 256,
         "streamserve_model_rows_rejected_total{model=delay}": 1,
         "streamserve_model_batch_rows_count{model=delay}": 1,
-        "streamserve_drift_statistic{column=gust,model=delay,slice=origin=JFK,statistic=mean}": 1.5,
+        "streamserve_feature_rows_unlogged_total{service=delay_v1}": 2,
+        "streamserve_drift_statistic{column=gust,model=delay,partition=0,slice=origin=JFK,statistic=mean}": 1.5,
         "streamserve_drift_alarms_total{column=gust,detector=ADWIN,model=delay}": 1,
-        "streamserve_drift_last_alarm_timestamp_seconds{column=gust,detector=ADWIN,model=delay}": 1,
+        "streamserve_drift_last_alarm_timestamp_seconds{column=gust,detector=ADWIN,model=delay,partition=0}": 1,
         "streamserve_ready": 1,
         "streamserve_loop_turns_total": 1,
     }
@@ -104,13 +111,40 @@ def test_latency_buckets_are_cumulative_and_end_in_infinity(metrics: PrometheusO
     assert found[f"{name}_sum"] == pytest.approx(12.0115)
 
 
+def test_a_producer_whose_clock_is_ahead_takes_nothing_from_the_sum(metrics: PrometheusObserver) -> None:
+    metrics.latencies([-3.0, 0.5])
+    assert samples(metrics)["streamserve_event_to_commit_seconds_sum"] == 0.5
+
+
 def test_lag_of_partitions_that_left_is_not_reported(metrics: PrometheusObserver) -> None:
-    metrics.lag("flights", 0, 5)
+    for topic, partition in (("flights", 0), ("flights", 1), ("weather", 0)):
+        metrics.lag(topic, partition, 5)
+    metrics.assigned({"flights": [1, 2], "weather": [2]})
+    metrics.lag("flights", 2, 6)
+    assert {name: value for name, value in samples(metrics).items() if "lag" in name} == {
+        "streamserve_lag_records{partition=1,topic=flights}": 5,
+        "streamserve_lag_records{partition=2,topic=flights}": 6,
+    }
+
+
+def test_drift_of_each_partition_is_a_series_of_its_own_and_leaves_with_it(metrics: PrometheusObserver) -> None:
+    for partition in (0, 1):
+        metrics.drift_window("delay", "gust", "", partition, {"mean": float(partition)})
+        metrics.drift_alarm("delay", "gust", "ADWIN", partition, 1_000 * partition)
+    gauges = {
+        f"streamserve_drift_statistic{{column=gust,model=delay,partition={partition},slice=,statistic=mean}}": partition
+        for partition in (0, 1)
+    } | {
+        f"streamserve_drift_last_alarm_timestamp_seconds{{column=gust,detector=ADWIN,model=delay,partition={partition}}}"
+        "": partition
+        for partition in (0, 1)
+    }
+    found = samples(metrics)
+    assert {name: found.get(name) for name in gauges} == gauges
     metrics.assigned({"flights": [1]})
-    metrics.lag("flights", 1, 6)
-    assert [name for name in samples(metrics) if "lag" in name] == [
-        "streamserve_lag_records{partition=1,topic=flights}"
-    ]
+    found = samples(metrics)
+    assert {name for name in gauges if name in found} == {name for name in gauges if "partition=1" in name}
+    assert found["streamserve_drift_alarms_total{column=gust,detector=ADWIN,model=delay}"] == 2
 
 
 def test_a_swapped_model_has_one_version(metrics: PrometheusObserver) -> None:
@@ -126,12 +160,15 @@ def test_a_swapped_model_has_one_version(metrics: PrometheusObserver) -> None:
 def test_drift_series_are_limited_and_known_ones_go_on() -> None:
     metrics = PrometheusObserver("flights", max_drift_series=2)
     for slice_ in ("JFK", "LGA", "EWR"):
-        metrics.drift_window("delay", "gust", slice_, {"mean": 1.0})
-    metrics.drift_window("delay", "gust", "JFK", {"mean": 2.0})
+        metrics.drift_window("delay", "gust", slice_, 0, {"mean": 1.0})
+    metrics.drift_window("delay", "gust", "JFK", 0, {"mean": 2.0})
     found = samples(metrics)
     assert sum("drift_statistic" in name for name in found) == 2
-    assert found["streamserve_drift_statistic{column=gust,model=delay,slice=JFK,statistic=mean}"] == 2.0
+    assert found["streamserve_drift_statistic{column=gust,model=delay,partition=0,slice=JFK,statistic=mean}"] == 2.0
     assert found["streamserve_drift_series_dropped_total"] == 1
+    metrics.assigned({"flights": [1]})
+    metrics.drift_window("delay", "gust", "JFK", 1, {"mean": 3.0})
+    assert [value for name, value in samples(metrics).items() if "drift_statistic" in name] == [3.0]
 
 
 def test_two_apps_in_one_process_do_not_share_metrics(metrics: PrometheusObserver) -> None:
@@ -145,9 +182,38 @@ def test_the_process_is_described(metrics: PrometheusObserver) -> None:
 
 def test_names_follow_prometheus_rules(metrics: PrometheusObserver) -> None:
     tell_everything(metrics)
-    for family in metrics.registry.collect():
-        assert family.documentation, family.name
-        assert re.fullmatch(r"(streamserve|process|python)_[a-z0-9_]+", family.name), family.name
+    page = metrics.render().decode()
+    assert problems_of(page) == []
+    names = re.findall(r"^# TYPE (\S+)", page, re.MULTILINE)
+    assert len(names) > 40
+    assert [name for name in names if not re.fullmatch(r"(streamserve|process|python)_[a-z0-9_]+", name)] == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        ("# TYPE events counter\nevents 1\n", "_total is for counters"),
+        ("# HELP lag_total How far.\n# TYPE lag_total gauge\nlag_total 1\n", "_total is for counters"),
+        ("# TYPE wait_seconds gauge\nwait_seconds 1\n", "no help text"),
+        ("# HELP wait_milliseconds Time.\n# TYPE wait_milliseconds gauge\nwait_milliseconds 1\n", "base unit"),
+        ("# HELP wait_ms Time.\n# TYPE wait_ms gauge\nwait_ms 1\n", "abbreviated unit"),
+        ("# HELP lag_gauge Lag.\n# TYPE lag_gauge gauge\nlag_gauge 1\n", "tells the type"),
+        ("# HELP lag_count Lag.\n# TYPE lag_count gauge\nlag_count 1\n", "for histograms"),
+        ('# HELP lag Lag.\n# TYPE lag gauge\nlag{le="1"} 1\n', "labels of histograms"),
+        ('# HELP lag Lag.\n# TYPE lag gauge\nlag{topicName="a"} 1\n', "camelCase"),
+        ("# HELP lag Lag.\n# TYPE lag gauge\nlag 1\nlag 2\n", "given 2 times"),
+    ],
+)
+def test_the_rules_find_what_breaks_them(metric: str, problem: str) -> None:
+    assert any(problem in found for found in problems_of(metric))
+
+
+def test_the_page_means_the_same_as_openmetrics(metrics: PrometheusObserver) -> None:
+    tell_everything(metrics)
+    page: str = exposition.generate_latest(metrics.registry).decode()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - half typed
+    families = list(parser.text_string_to_metric_families(page))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    strict = {sample.name for family in families for sample in family.samples}
+    assert {name.partition("{")[0] for name in samples(metrics)} == strict
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

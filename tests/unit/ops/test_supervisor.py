@@ -65,6 +65,13 @@ def test_children_that_finish_are_not_started_again(events: Recorder) -> None:
     assert events.whats(0) == events.whats(1) == ["started", "finished"]
 
 
+def test_children_have_the_environment_that_is_given(events: Recorder) -> None:
+    code = python("import os, sys; sys.exit(0 if os.environ['SHOP_SECRET'] == 'hunter2' else 2)")
+    environment = {**os.environ, "SHOP_SECRET": "hunter2"}
+    assert Supervisor([code], policy=QUICK, env=environment, on_event=events).run() == 0
+    assert "SHOP_SECRET" not in os.environ
+
+
 def test_a_crashed_child_is_started_again(events: Recorder, tmp_path: Path) -> None:
     mark = tmp_path / "been-here"
     code = f"""

@@ -1,0 +1,112 @@
+"""Declares state: tables that agents write, and windows that count events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+from typing_extensions import TypeVar
+
+from streamserve.agents import Source, Topic
+from streamserve.aggregates import Aggregate
+from streamserve.app.declared import Declares, checked
+from streamserve.dataflow.plan import Emit, TableNode, WindowNode
+from streamserve.durations import Duration, to_milliseconds
+from streamserve.errors import PlanError
+from streamserve.records import Window
+from streamserve.state.windows import WindowSpec
+from streamserve.tables import Table, WindowedTable
+
+A = TypeVar("A")
+K = TypeVar("K")
+Out = TypeVar("Out")
+V = TypeVar("V")
+
+_OWN_NAMES = ("state",)
+"""Changelogs of the engine's own."""
+
+
+class DeclaresState(Declares):
+    """``app.table`` and ``app.aggregate``."""
+
+    @overload
+    def table(
+        self,
+        name: str,
+        value: type[V],
+        /,
+        *,
+        default: Callable[[], V] | None = None,
+        ttl: Duration | None = None,
+        migrate: Callable[[Any], V] | None = None,
+    ) -> Table[str, V]: ...
+    @overload
+    def table(
+        self,
+        name: str,
+        value: type[V],
+        /,
+        *,
+        key: type[K],
+        default: Callable[[], V] | None = None,
+        ttl: Duration | None = None,
+        migrate: Callable[[Any], V] | None = None,
+    ) -> Table[K, V]: ...
+    def table(
+        self,
+        name: str,
+        value: type[Any],
+        /,
+        *,
+        key: type[Any] = str,
+        default: Callable[[], Any] | None = None,
+        ttl: Duration | None = None,
+        migrate: Callable[[Any], Any] | None = None,
+    ) -> Table[Any, Any]:
+        """Declare a table of values of type ``value``: a pydantic model, a ``msgspec.Struct`` or a plain JSON type.
+
+        Keys are those of the records that agents read: text, or ``int`` or ``bytes`` with ``key=``. ``default`` makes
+        the value of an absent key. ``ttl`` is how long a value lives after its last write, in event time. ``migrate``
+        makes today's value of the JSON of one written under an older type. Changes go to ``<app>-<name>-changelog`` in
+        the transaction of the event's outputs: the name is the state's identity.
+        """
+        self._check_state_name(name, "table")
+        if key not in (str, int, bytes):
+            raise PlanError(f"table {name!r}: keys are str, int or bytes, as record keys are, not {key.__name__}")
+        node = TableNode(name, value, key, default, None if ttl is None else to_milliseconds(ttl), migrate)
+        self._declared.tables[name] = node
+        return Table(node)
+
+    def aggregate(
+        self,
+        name: str,
+        source: Source[Any, K],
+        aggregate: Aggregate[A],
+        *,
+        window: WindowSpec,
+        by: str | Sequence[str] = (),
+        to: Topic[Out, Any] | None = None,
+        emit: Emit = "close",
+        output: Callable[[Window[A]], Out | None] | None = None,
+    ) -> WindowedTable[K, A]:
+        """Count the events of ``source`` by key, over windows of event time.
+
+        An agent whose topics are read together with ``source`` reads the aggregate of its record's key, and a feature
+        service can have it as a feature (``windows=``): always as of the event's own place, itself included. ``by``
+        names fields of the events that divide a key further: a reader's event has to have them too.
+
+        With ``to``, results are written when a window closes, or with every change. Fields of the topic's type are
+        filled by name: ``start``, ``end``, ``value`` (or the window's name), ``key`` (or the name of the source's key
+        field), and the fields of ``by``; or ``output`` builds the value, ``None`` leaving it out.
+        """
+        self._check_state_name(name, "window")
+        divides = (by,) if isinstance(by, str) else tuple(by)
+        target = to.name if to is not None else None
+        node = WindowNode(name, source.name, aggregate, window, divides, target, emit, output)
+        self._declared.windows[name] = node
+        return WindowedTable(node)
+
+    def _check_state_name(self, name: str, what: str) -> None:
+        checked(name, what)
+        if name in _OWN_NAMES or name in self._declared.tables or name in self._declared.windows:
+            raise PlanError(f"{what} {name!r}: the name is taken; tables and windows need names of their own")

@@ -1,0 +1,35 @@
+"""What an app has declared so far, as nodes; ``planner`` makes a plan of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from streamserve.dataflow.plan import (
+    AgentNode,
+    FeaturesNode,
+    ModelNode,
+    MonitorNode,
+    RegroupNode,
+    TableNode,
+    TimerNode,
+    TopicNode,
+    WindowNode,
+)
+
+
+@dataclass(slots=True)
+class Declared:
+    """The nodes of an app, by name."""
+
+    app: str
+    topics: dict[str, TopicNode] = field(default_factory=dict[str, TopicNode])
+    features: dict[str, FeaturesNode] = field(default_factory=dict[str, FeaturesNode])
+    models: dict[str, ModelNode] = field(default_factory=dict[str, ModelNode])
+    agents: dict[str, AgentNode] = field(default_factory=dict[str, AgentNode])
+    timers: dict[str, TimerNode] = field(default_factory=dict[str, TimerNode])
+    monitors: dict[str, MonitorNode] = field(default_factory=dict[str, MonitorNode])
+    tables: dict[str, TableNode] = field(default_factory=dict[str, TableNode])
+    windows: dict[str, WindowNode] = field(default_factory=dict[str, WindowNode])
+    regroupings: dict[str, RegroupNode] = field(default_factory=dict[str, RegroupNode])
+    lifespans: list[Callable[[], AsyncIterator[None]]] = field(default_factory=list[Callable[[], AsyncIterator[None]]])

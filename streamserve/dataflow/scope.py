@@ -1,0 +1,115 @@
+"""For which event, or batch of events, user code runs just now: what tables and windows answer to.
+
+Instances of agents take turns on one thread, so whoever resumes one says first for what. With ``io=True`` each instance
+is an asyncio task with a context of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol
+
+from streamserve.dataflow.batch import RecordBatch
+from streamserve.errors import WrongPartition
+from streamserve.state.pending import Pending
+
+
+class Place(NamedTuple):
+    """Where a key's state lives: in a partition of the part; and at which row of the batch it is asked for."""
+
+    partition: int
+    row: int
+
+
+class Scope(Protocol):
+    """What user code works on, and what it has changed so far."""
+
+    batch: RecordBatch
+    pending: Pending
+
+    def locate(self, key: bytes) -> Place:
+        """Return where ``key`` is, with ``pending`` set to the time of its row.
+
+        Raises:
+            WrongPartition: no record that user code was given has this key.
+        """
+        ...
+
+
+class EventScope:
+    """One event: its tables hold the key of its record. ``record_of`` builds the record of a row."""
+
+    __slots__ = ("_record_of", "batch", "pending", "row")
+
+    def __init__(self, batch: RecordBatch, row: int, record_of: Callable[[RecordBatch, int], Any]) -> None:
+        self.batch = batch
+        self.row = row
+        self._record_of = record_of
+        self.pending = Pending(batch.times_ms[row] if batch.times_ms is not None else 0)
+
+    @property
+    def value(self) -> Any:
+        """Return the event."""
+        return self.batch.values[self.row]
+
+    @property
+    def record(self) -> Any:
+        """Return the event's record.
+
+        Raises:
+            DecodeError: its key is not text.
+        """
+        return self._record_of(self.batch, self.row)
+
+    def locate(self, key: bytes) -> Place:
+        """Return where the event's key is."""
+        if self.batch.records[self.row].key() != key:
+            raise _foreign("the event's own")
+        return Place(self.batch.partitions[self.row], self.row)
+
+
+class BatchScope:
+    """The rows of a batch agent, which stand or fall together: its tables hold the keys of their records."""
+
+    __slots__ = ("_places", "_rows", "batch", "pending")
+
+    def __init__(self, batch: RecordBatch, rows: Sequence[int]) -> None:
+        self.batch = batch
+        self.pending = Pending(0)
+        self._rows = rows
+        self._places: dict[bytes | None, Place] | None = None
+
+    def locate(self, key: bytes) -> Place:
+        """Return where ``key`` is; of several rows with it, the last counts."""
+        if self._places is None:
+            records, partitions = self.batch.records, self.batch.partitions
+            self._places = {records[row].key(): Place(partitions[row], row) for row in self._rows}
+        place = self._places.get(key)
+        if place is None:
+            raise _foreign("those of the batch's records")
+        if self.batch.times_ms is not None:
+            self.pending.now_ms = self.batch.times_ms[place.row]
+        return place
+
+
+def _foreign(own: str) -> WrongPartition:
+    return WrongPartition(
+        f"a key other than {own}: it may live in another partition, with another worker. Regroup the stream by it first"
+        " (source.group_by), or read a topic that is keyed by it."
+    )
+
+
+current: ContextVar[Scope | None] = ContextVar("streamserve_scope", default=None)
+"""The scope of the user code that runs just now; ``None`` outside events."""
+
+
+@contextmanager
+def within(scope: Scope) -> Generator[None]:
+    """Let what runs in the block work on ``scope``."""
+    token = current.set(scope)
+    try:
+        yield
+    finally:
+        current.reset(token)

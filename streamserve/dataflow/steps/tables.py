@@ -1,0 +1,141 @@
+"""Answers what agents ask their tables and windows, from the state of the partition group they work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from streamserve.dataflow.batch import RecordBatch
+from streamserve.dataflow.groups import Group, GroupKey
+from streamserve.dataflow.plan import TableNode, WindowNode
+from streamserve.dataflow.scope import Scope, current
+from streamserve.errors import ConfigurationError
+from streamserve.records import to_epoch_ms
+from streamserve.state.pending import Pending
+from streamserve.state.table import TableState
+
+Groups = Callable[[], Mapping[GroupKey, Group]]
+
+
+class TableAccess:
+    """What a ``Table`` of a running app asks."""
+
+    def __init__(self, node: TableNode, groups: Groups) -> None:
+        self.node = node
+        self._groups = groups
+
+    def get(self, key: Any) -> Any:
+        """Return the value of ``key`` or the default."""
+        state, pending, name = self._at(key)
+        return state.get(pending, name)
+
+    def set(self, key: Any, value: Any) -> None:
+        """Let ``key`` have ``value`` once the event is done."""
+        state, pending, name = self._at(key)
+        state.set(pending, name, value)
+
+    def update(self, key: Any, fn: Callable[[Any], Any]) -> Any:
+        """Set and return what ``fn`` makes of the value."""
+        state, pending, name = self._at(key)
+        return state.update(pending, name, fn)
+
+    def delete(self, key: Any) -> bool:
+        """Delete the value; return whether there was one."""
+        state, pending, name = self._at(key)
+        return state.delete(pending, name)
+
+    def contains(self, key: Any) -> bool:
+        """Return whether there is a value."""
+        state, pending, name = self._at(key)
+        return state.contains(pending, name)
+
+    def set_timer(self, key: Any, at: datetime) -> None:
+        """Set the key's timer."""
+        state, pending, name = self._at(key)
+        state.set_timer(pending, name, to_epoch_ms(at))
+
+    def delete_timer(self, key: Any) -> None:
+        """Forget the key's timer."""
+        state, pending, name = self._at(key)
+        state.delete_timer(pending, name)
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """Iterate over keys and values of the partitions that are worked on."""
+        scope = _scope(f"table {self.node.name!r}")
+        for partition in sorted(set(scope.batch.partitions)):
+            for name, value in self._state(scope.batch, partition).items(scope.pending):
+                yield key_from_bytes(self.node.key_type, name), value
+
+    def _at(self, key: Any) -> tuple[TableState[Any], Pending, bytes]:
+        scope = _scope(f"table {self.node.name!r}")
+        name = key_to_bytes(key)
+        return self._state(scope.batch, scope.locate(name).partition), scope.pending, name
+
+    def _state(self, batch: RecordBatch, partition: int) -> TableState[Any]:
+        tables = self._groups()[batch.part, partition].tables
+        if self.node.name not in tables:
+            raise ConfigurationError(
+                f"table {self.node.name!r} is not known to belong to this agent: name it in the decorator, tables=[...]"
+            )
+        return cast("TableState[Any]", tables[self.node.name])
+
+
+class WindowAccess:
+    """What a ``WindowedTable`` of a running app asks: the value as of the event's own place."""
+
+    def __init__(self, node: WindowNode) -> None:
+        self.node = node
+
+    def get(self, key: Any) -> Any:
+        """Return the aggregate of ``key`` up to the event, itself included."""
+        scope = _scope(f"window {self.node.name!r}")
+        row = scope.locate(key_to_bytes(key)).row
+        columns = scope.batch.windows
+        if self.node.name not in columns:
+            raise ConfigurationError(
+                f"window {self.node.name!r} is not known to belong to this agent: name it in its own module"
+            )
+        return columns[self.node.name][row]
+
+
+def _scope(what: str) -> Scope:
+    scope = current.get()
+    if scope is None:
+        raise ConfigurationError(
+            f"{what} answers only while an agent works on an event: timers and lifespans have no key to ask with"
+        )
+    return scope
+
+
+def key_to_bytes(key: Any) -> bytes:
+    """Return a table's key as record keys are written: text as UTF-8, an integer as its digits, bytes as they are.
+
+    >>> key_to_bytes("EWR"), key_to_bytes(7), key_to_bytes(b"raw")
+    (b'EWR', b'7', b'raw')
+    """
+    if isinstance(key, str):
+        return key.encode()
+    if isinstance(key, bytes):
+        return key
+    if type(key) is int:
+        return b"%d" % key
+    raise ConfigurationError(f"a table's key is text, an integer or bytes, not {type(key).__name__}")
+
+
+def key_from_bytes(key_type: type, key: bytes) -> Any:
+    """Return a record key as a table's key type has it.
+
+    >>> key_from_bytes(str, b"EWR"), key_from_bytes(int, b"7")
+    ('EWR', 7)
+    """
+    if key_type is bytes:
+        return key
+    return int(key) if key_type is int else key.decode()
+
+
+def rows_of(batch: RecordBatch, topics: Sequence[str]) -> list[bool]:
+    """Return, for each row, whether it is of one of ``topics``."""
+    if isinstance(batch.topics, str):
+        return [batch.topics in topics] * len(batch)
+    return [topic in topics for topic in batch.topics]

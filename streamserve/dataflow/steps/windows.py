@@ -1,0 +1,200 @@
+"""Counts events into windows before agents see them, and writes results when windows close or change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, cast
+
+from streamserve.codecs.base import ValueCodec
+from streamserve.dataflow.batch import RecordBatch, Run, StepOutput, column_of
+from streamserve.dataflow.groups import Group, GroupKey
+from streamserve.dataflow.plan import WindowNode
+from streamserve.dataflow.steps.tables import rows_of
+from streamserve.dataflow.steps.writers import TopicWriter
+from streamserve.errors import ConfigurationError, EncodeError
+from streamserve.observer import Observer
+from streamserve.records import Coordinates, Emission, Window, to_datetime
+from streamserve.state.windows import WindowedState, WindowResult
+
+_SEPARATOR = b"\x1f"
+"""Between a record's key and the fields that divide it further (ASCII's unit separator)."""
+
+
+class WindowStep:
+    """Runs one window over the batches of its part.
+
+    Each row, of whatever topic, gets the aggregate of its key as of its own place; rows of the source are counted
+    first. A batch's results stand in ``RecordBatch.windows`` under the window's name.
+    """
+
+    def __init__(
+        self,
+        node: WindowNode,
+        groups: Callable[[], Mapping[GroupKey, Group]],
+        writer: TopicWriter | None,
+        key_field: str | None,
+        observer: Observer,
+    ) -> None:
+        self._node = node
+        self._groups = groups
+        self._results = None if writer is None else _ResultWriter(node, writer, key_field)
+        self._divides = [attrgetter(name) for name in node.by]
+        self._observer = observer
+
+    def __call__(self, batch: RecordBatch) -> StepOutput:
+        """Count ``batch``, note what its rows see, and return the results that are due."""
+        column: list[Any] = []
+        found: list[WindowResult[Any]] = []
+        for run in batch.runs():
+            state = self._state(batch, run.partition)
+            column += self._count(state, batch, run, found)
+        batch.windows[self._node.name] = column
+        found += self._closed(batch)
+        return StepOutput(self._node.name, messages=self._results.write(found) if self._results else [])
+
+    def _state(self, batch: RecordBatch, partition: int) -> WindowedState[Any]:
+        return cast("WindowedState[Any]", self._groups()[batch.part, partition].tables[self._node.name])
+
+    def _count(
+        self, state: WindowedState[Any], batch: RecordBatch, run: Run, found: list[WindowResult[Any]]
+    ) -> list[Any]:
+        rows = slice(run.start, run.stop)
+        keys = self._keys(batch, rows)
+        times = (batch.times_ms or [])[rows]
+        values, counted = batch.values[rows], rows_of(batch, [self._node.source])[rows]
+        before = state.late
+        if self._results is not None and self._node.emit == "change":
+            seen = self._changes(state, keys, times, values, counted, found)
+        else:
+            seen = state.run(keys, times, values, counted)
+        if state.late > before:
+            self._observer.late(self._node.name, state.late - before)
+        return seen
+
+    def _changes(
+        self,
+        state: WindowedState[Any],
+        keys: Sequence[bytes | None],
+        times: Sequence[int],
+        values: Sequence[Any],
+        counted: Sequence[bool],
+        found: list[WindowResult[Any]],
+    ) -> list[Any]:
+        """Count row by row, and keep the result of each that changed one."""
+        seen: list[Any] = []
+        for key, time_ms, value, counts in zip(keys, times, values, counted, strict=True):
+            result = state.changes([key], [time_ms], [value])[0] if counts else None
+            if result is not None:
+                found.append(result)
+            seen.append(state.at(key, time_ms) if result is None else result.value)
+        return seen
+
+    def _keys(self, batch: RecordBatch, rows: slice) -> list[bytes | None]:
+        keys: list[bytes | None] = column_of(batch.records[rows], "key")
+        if not self._divides:
+            return keys
+        return [self._divided(key, value) for key, value in zip(keys, batch.values[rows], strict=True)]
+
+    def _divided(self, key: bytes | None, value: Any) -> bytes | None:
+        """Return ``key`` with the fields that divide it; ``None`` where the event has not got them."""
+        if key is None:
+            return None
+        try:
+            parts = [get(value) for get in self._divides]
+        except AttributeError:
+            return None
+        if None in parts:
+            return None
+        return _SEPARATOR.join([key, *(str(part).encode() for part in parts)])
+
+    def _closed(self, batch: RecordBatch) -> list[WindowResult[Any]]:
+        """Move the windows of the batch's groups on to their watermarks."""
+        closed: list[WindowResult[Any]] = []
+        for partition in sorted({partition for _, partition in batch.progress} or set(batch.partitions)):
+            watermark = self._groups()[batch.part, partition].watermark_ms
+            state = self._state(batch, partition)
+            if watermark is None:
+                continue
+            if self._results is not None and self._node.emit == "close":
+                closed += state.closed(watermark)
+            else:
+                state.advance(watermark)
+        return closed
+
+
+class WindowSteps:
+    """Runs all windows of a part; their results are taken by the step after."""
+
+    def __init__(self, steps: Sequence[WindowStep]) -> None:
+        self._steps = steps
+        self._results: list[tuple[Emission, Coordinates | None]] = []
+
+    def __call__(self, batch: RecordBatch) -> RecordBatch:
+        """Return ``batch`` with what its rows see."""
+        self._results = [message for step in self._steps for message in step(batch).messages]
+        return batch
+
+    def take_results(self, _: RecordBatch) -> StepOutput | None:
+        """Return what windows came to with the last batch."""
+        results, self._results = self._results, []
+        return StepOutput("windows", messages=results) if results else None
+
+
+class _ResultWriter:
+    """Encodes results for the window's topic; fields are filled by name, or ``output`` builds the value."""
+
+    def __init__(self, node: WindowNode, writer: TopicWriter, key_field: str | None) -> None:
+        self._node = node
+        self._writer = writer
+        self._build = node.output or _filler(writer.codec, node, key_field)
+
+    def write(self, results: Sequence[WindowResult[Any]]) -> list[tuple[Emission, Coordinates | None]]:
+        """Return one message for each result, in order.
+
+        Raises:
+            ConfigurationError: the topic's type does not take one of them; there is no record to set aside.
+        """
+        if not results:
+            return []
+        try:
+            values = [value for result in results if (value := self._build(self._shown(result))) is not None]
+        except Exception as raised:
+            raise ConfigurationError(
+                f"window {self._node.name!r}: its result does not become a value of topic {self._writer.topic!r}:"
+                f" {type(raised).__name__}. Give output=, a function of the window."
+            ) from raised
+        payloads, keys = self._writer.encode(values)
+        for payload in payloads:
+            if isinstance(payload, EncodeError):
+                raise ConfigurationError(f"window {self._node.name!r}: {payload}") from payload
+        return [
+            (Emission(self._writer.topic, payload, key), None)
+            for payload, key in zip(cast("list[bytes]", payloads), keys, strict=True)
+        ]
+
+    def _shown(self, result: WindowResult[Any]) -> Window[Any]:
+        key = result.key.decode(errors="replace")
+        keys = key.split(_SEPARATOR.decode()) if self._node.by else [key]
+        return Window(tuple(keys), to_datetime(result.start_ms), to_datetime(result.end_ms), result.value)
+
+
+def _filler(codec: ValueCodec[Any], node: WindowNode, key_field: str | None) -> Callable[[Window[Any]], Any]:
+    """Return what fills a value's fields by name: ``start``, ``end``, ``value`` (or the window's name), and the key.
+
+    The key goes into ``key`` or into the field that the source is keyed by, dividing fields into those of their names.
+    """
+    names = (key_field or "key", *node.by)
+
+    def fill(window: Window[Any]) -> Any:
+        known = {
+            **dict(zip(names, window.keys, strict=True)),
+            "key": window.key,
+            "start": window.start,
+            "end": window.end,
+            "value": window.value,
+            node.name: window.value,
+        }
+        return codec.value_type(**{name: known[name] for name in codec.fields})
+
+    return fill

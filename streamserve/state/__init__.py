@@ -1,0 +1,3 @@
+"""State of a partition group: tables, stores and windows, each kept in a compacted changelog."""
+
+from __future__ import annotations

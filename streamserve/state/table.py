@@ -1,0 +1,232 @@
+"""A table: typed values by key, of one partition group, with time to live and timers in event time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from streamserve.errors import AgentError
+from streamserve.state.base import Changes
+from streamserve.state.definition import TableDefinition
+from streamserve.state.format import ESCAPED, FIRST_PLAIN, PAYLOAD, TIMER, pack_head, to_user_key, unpack_stamp
+from streamserve.state.pending import Pending, TableChanges
+from streamserve.state.records import TableRecords
+from streamserve.state.store import Store
+from streamserve.state.timers import Timers
+
+__all__ = ["TableState"]
+
+V = TypeVar("V")
+
+_ABSENT: Final[Any] = object()
+
+
+class TableState(Generic[V]):
+    r"""One table of one partition group; keys are bytes, times are milliseconds since the epoch (UTC).
+
+    Reads and writes happen in a ``Pending``: they see its own changes first, and nothing outlives it but by its
+    ``commit``. A value is encoded when it is set, so what does not encode fails there; values of a type that is not
+    frozen are watched, and one that was changed in place without ``set`` or ``update`` fails the event. A changed value
+    lives from its event on. An event's own writes never expire before it ends.
+
+    A timer stands by itself: neither deleting the key nor its expiry takes it away.
+
+    >>> from streamserve.state.store import MemoryStore
+    >>> table = TableState(TableDefinition("seen", str.encode, bytes.decode, default=str), MemoryStore())
+    >>> event = Pending(now_ms=1_000)
+    >>> table.get(event, b"EWR"), table.contains(event, b"EWR")
+    ('', False)
+    >>> table.update(event, b"EWR", lambda seen: seen + "UA1545 ")
+    'UA1545 '
+    >>> event.commit()
+    >>> table.take_changes()
+    ([b'EWR'], [b'\x01\x00\x00\x00\x00\x00\x00\x03\xe8UA1545 '])
+    """
+
+    def __init__(self, definition: TableDefinition[V], store: Store) -> None:
+        self.definition: Final = definition
+        self._is_frozen = definition.is_frozen
+        self._has_ttl = definition.ttl_ms is not None
+        self._records = TableRecords(definition.name, store, definition.ttl_ms)
+        self._timers = Timers()
+        self._decoded: dict[bytes, tuple[bytes, V]] = {}
+        """Frozen values by record, of what changed since the last commit: a key in use is decoded once."""
+
+    def get(self, pending: Pending, key: bytes) -> V:
+        """Return the value of ``key``, or the table's default, which is not stored until it is set.
+
+        Raises:
+            MissingKey: there is neither.
+            ConfigurationError: the stored value does not fit the table's type, nor does ``migrate`` help.
+        """
+        changes = pending.changes.get(self) or self._begin(pending)
+        record_key = key if key >= FIRST_PLAIN else ESCAPED + key
+        value = changes.values.get(record_key, _ABSENT)
+        if value is not _ABSENT:
+            return value
+        record = self._find(pending, changes, record_key)
+        value = self.definition.new_value() if record is None else self._decode(record_key, record)
+        changes.values[record_key] = value
+        if not self._is_frozen:
+            changes.before[record_key] = self.definition.to_payload(value) if record is None else record[PAYLOAD:]
+        return value
+
+    def set(self, pending: Pending, key: bytes, value: V) -> None:
+        """Let ``key`` have ``value``.
+
+        Raises:
+            EncodeError: the table's type does not admit it.
+        """
+        changes = pending.changes.get(self) or self._begin(pending)
+        record_key = key if key >= FIRST_PLAIN else ESCAPED + key
+        payload = self.definition.to_payload(value)
+        stamp_ms = pending.now_ms
+        if self._has_ttl:
+            stamp_ms = self._latest_stamp(pending, changes, record_key)
+        changes.records[record_key] = pack_head(stamp_ms) + payload
+        changes.values[record_key] = value
+        if not self._is_frozen:
+            changes.before[record_key] = payload
+
+    def update(self, pending: Pending, key: bytes, fn: Callable[[V], V]) -> V:
+        """Set and return what ``fn`` makes of the value of ``key``; ``fn`` may change a value in place and return it.
+
+        Raises:
+            MissingKey: the key has no value and the table no default.
+            EncodeError: the table's type does not admit what ``fn`` returned.
+        """
+        value = fn(self.get(pending, key))
+        self.set(pending, key, value)
+        return value
+
+    def delete(self, pending: Pending, key: bytes) -> bool:
+        """Delete the value of ``key`` and tell whether there was one."""
+        changes = pending.changes.get(self) or self._begin(pending)
+        record_key = key if key >= FIRST_PLAIN else ESCAPED + key
+        existed = self._find(pending, changes, record_key) is not None
+        if existed:
+            changes.records[record_key] = None
+        changes.values.pop(record_key, None)
+        changes.before.pop(record_key, None)
+        return existed
+
+    def contains(self, pending: Pending, key: bytes) -> bool:
+        """Tell whether ``key`` has a value of its own; the default is none."""
+        changes = pending.changes.get(self) or self._begin(pending)
+        return self._find(pending, changes, key if key >= FIRST_PLAIN else ESCAPED + key) is not None
+
+    def items(self, pending: Pending) -> Iterator[tuple[bytes, V]]:
+        """Iterate over keys and values in byte order of keys: those of the first step, less those deleted meanwhile.
+
+        The order is the same on every store and after every restore; a store in memory sorts its keys for it. Values of
+        a type that is not frozen are watched, so all that were passed stay in memory until the event ends.
+        """
+        changes = pending.changes.get(self) or self._begin(pending)
+        for record_key, record in self._records.scan(changes.records, pending.now_ms):
+            if changes.records.get(record_key, record) is None:
+                continue
+            key = to_user_key(record_key)
+            if self._is_frozen and record_key not in changes.values:
+                yield key, self._decode(record_key, record)
+            else:
+                yield key, self.get(pending, key)
+
+    def find_many(self, keys: Sequence[bytes], times_ms: Sequence[int]) -> list[V | None]:
+        """Return each key's value at its time, ``None`` where there is none: for joins of a whole batch.
+
+        Reads what finished events left. The values are for reading only: changes in place go unnoticed.
+        """
+        record_keys = [key if key >= FIRST_PLAIN else ESCAPED + key for key in keys]
+        found = self._records.find_many(record_keys, times_ms)
+        return [
+            None if record is None else self._decode(key, record)
+            for key, record in zip(record_keys, found, strict=True)
+        ]
+
+    def set_timer(self, pending: Pending, key: bytes, at_ms: int) -> None:
+        """Let ``due`` return ``key`` once the watermark reaches ``at_ms``; the key's earlier timer is replaced."""
+        (pending.changes.get(self) or self._begin(pending)).timers[key] = at_ms
+
+    def delete_timer(self, pending: Pending, key: bytes) -> None:
+        """Forget the timer of ``key``, if there is one."""
+        (pending.changes.get(self) or self._begin(pending)).timers[key] = None
+
+    def due(self, watermark_ms: int) -> list[tuple[bytes, int]]:
+        """Take out and return the timers due at ``watermark_ms`` as (key, time), by time, then by key."""
+        due = self._timers.due(watermark_ms)
+        if due:
+            self._records.apply(dict.fromkeys([TIMER + key for key, _ in due]))
+        return due
+
+    def advance(self, watermark_ms: int) -> int:
+        """Move the watermark on, delete what has expired, and return how many values that were."""
+        return self._records.advance(watermark_ms)
+
+    def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Take changelog records back in the order of the log: a later value of a key wins, ``None`` deletes it.
+
+        Raises:
+            ConfigurationError: a record has a format version that this release does not know.
+        """
+        self._records.load(keys, values)
+
+    def loaded(self) -> None:
+        """Tell that the changelog's end is reached; nothing else is asked of the state before."""
+        for record_key, record in self._records.timers():
+            self._timers.set(to_user_key(record_key), unpack_stamp(record))
+
+    def take_changes(self) -> Changes:
+        """Return what changed since the last call; afterwards the state counts as clean."""
+        self._decoded.clear()
+        return self._records.take_changes()
+
+    def verify(self, changes: TableChanges) -> None:
+        """Raise ``AgentError`` if a value that was handed out is another than it was, without ``set`` or ``update``."""
+        for record_key, before in changes.before.items():
+            if self.definition.changed_in_place(changes.values[record_key], before):
+                raise AgentError(
+                    f"table {self.definition.name!r}: a value was changed in place, which nothing would store. "
+                    "Write table.update(key, fn), or set the changed value."
+                )
+
+    def apply(self, changes: TableChanges) -> None:
+        """Make the changes of a finished event those of the table."""
+        if changes.records:
+            self._records.apply(changes.records)
+            if self._is_frozen:
+                self._keep_decoded(changes.records, changes.values)
+        if changes.timers:
+            self._apply_timers(changes.timers)
+
+    def _begin(self, pending: Pending) -> TableChanges:
+        changes = pending.changes[self] = TableChanges()
+        return changes
+
+    def _find(self, pending: Pending, changes: TableChanges, record_key: bytes) -> bytes | None:
+        """Return the record that this event sees under ``record_key``."""
+        record = changes.records.get(record_key, _ABSENT)
+        return self._records.find(record_key, pending.now_ms) if record is _ABSENT else record
+
+    def _latest_stamp(self, pending: Pending, changes: TableChanges, record_key: bytes) -> int:
+        """Return the time of last write of a value written now: a late event does not shorten the value's life."""
+        before = changes.records.get(record_key) or self._records.find_even_expired(record_key)
+        return pending.now_ms if before is None else max(pending.now_ms, unpack_stamp(before))
+
+    def _decode(self, record_key: bytes, record: bytes) -> V:
+        known = self._decoded.get(record_key)
+        if known is not None and known[0] is record:
+            return known[1]
+        return self.definition.to_value(record[PAYLOAD:])
+
+    def _keep_decoded(self, records: Mapping[bytes, bytes | None], values: Mapping[bytes, V]) -> None:
+        for record_key, record in records.items():
+            if record is not None:
+                self._decoded[record_key] = record, values[record_key]
+
+    def _apply_timers(self, timers: Mapping[bytes, int | None]) -> None:
+        for key, at_ms in timers.items():
+            if at_ms is None:
+                self._timers.delete(key)
+            else:
+                self._timers.set(key, at_ms)
+        self._records.apply({TIMER + key: None if at_ms is None else pack_head(at_ms) for key, at_ms in timers.items()})

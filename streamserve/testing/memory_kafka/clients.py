@@ -1,0 +1,84 @@
+"""The clients of the engine, on a cluster in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from streamserve.kafka.clients import Clients
+from streamserve.testing.memory_kafka.cluster import Cluster
+from streamserve.testing.memory_kafka.consumer import MemoryConsumer
+from streamserve.testing.memory_kafka.producer import MemoryProducer
+
+T = TypeVar("T")
+
+
+def memory_clients(cluster: Cluster) -> Clients:
+    """Return what makes the engine's clients on ``cluster``; of their configuration only what it knows counts."""
+    return Clients(
+        lambda config: cast("Producer", MemoryProducer(cluster, config)),
+        lambda config: cast("Consumer", MemoryConsumer(cluster, config)),
+        lambda _: cast("AdminClient", MemoryAdmin(cluster)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _MemberDescription:
+    group_instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupDescription:
+    members: Sequence[_MemberDescription]
+
+
+@dataclass(frozen=True, slots=True)
+class _TopicDescription:
+    partitions: Sequence[object]
+    error: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    topics: Mapping[str, _TopicDescription]
+
+
+class MemoryAdmin:
+    """What ``kafka/`` calls of ``confluent_kafka.admin.AdminClient``."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> _Metadata:
+        """Return all topics with their partitions."""
+        del topic, timeout
+        return _Metadata({name: _TopicDescription(held.logs) for name, held in self._cluster.topics.items()})
+
+    def create_topics(self, new_topics: Sequence[NewTopic]) -> dict[str, Future[None]]:
+        """Create topics that are not there."""
+        for new in new_topics:
+            self._cluster.create_topic(new.topic, new.num_partitions, new.config)
+        return {new.topic: _done(None) for new in new_topics}
+
+    def describe_consumer_groups(
+        self, group_ids: Sequence[str], request_timeout: float = -1
+    ) -> dict[str, Future[_GroupDescription]]:
+        """Return the members of each group."""
+        del request_timeout
+        return {name: _done(self._describe(name)) for name in group_ids}
+
+    def _describe(self, name: str) -> _GroupDescription:
+        member = self._cluster.group(name).member
+        return _GroupDescription([] if member is None else [_MemberDescription(member.instance)])
+
+
+def _done(result: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(result)
+    return future

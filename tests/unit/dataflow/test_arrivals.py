@@ -1,0 +1,117 @@
+"""Rows of one topic partition: in which order they go, which are late, and that a restart takes each exactly once."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamserve.dataflow.arrivals import Arrivals, InLogOrder, InTimeOrder, Row
+from streamserve.errors import DecodeError, LateRecord
+from streamserve.kafka.marks import Progress
+from tests.unit.dataflow.fakes import FakeRecord
+
+ALLOWED_MS = 10
+
+
+def row(offset: int, time_ms: int) -> Row:
+    """A row; time -1 stands for a record that does not decode."""
+    value = DecodeError("broken") if time_ms < 0 else offset
+    return Row(max(time_ms, 0), "t", FakeRecord(_offset=offset, _topic="t"), value)
+
+
+def drain(arrivals: Arrivals, *, idle: bool = False) -> list[Row]:
+    rows: list[Row] = []
+    while arrivals.head_ms(idle=idle) is not None:
+        rows.append(arrivals.pop())
+    return rows
+
+
+def late_by_definition(times: list[int]) -> list[bool]:
+    newest = accumulate(times, max)
+    return [0 <= time < top - ALLOWED_MS for time, top in zip(times, newest, strict=True)]
+
+
+LOGS = st.lists(st.integers(-1, 60), max_size=40)
+
+
+@given(LOGS)
+def test_rows_within_the_allowed_lateness_go_in_order_of_time_and_late_ones_are_told(times: list[int]) -> None:
+    arrivals = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=True)
+    for offset, time_ms in enumerate(times):
+        arrivals.hold(row(offset, time_ms))
+    late = late_by_definition(times)
+    gone = drain(arrivals, idle=True)
+    on_time = [item.time_ms for item in gone if not isinstance(item.value, Exception)]
+    assert on_time == sorted(time for time, is_late in zip(times, late, strict=True) if time >= 0 and not is_late)
+    assert sorted(item.offset for item in gone if isinstance(item.value, LateRecord)) == [
+        offset for offset, is_late in enumerate(late) if is_late
+    ]
+    assert len(gone) == len(times)
+    assert len(arrivals) == 0
+
+
+def test_a_row_waits_until_no_earlier_one_is_allowed_to_come() -> None:
+    arrivals = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=False)
+    arrivals.hold(row(0, 100))
+    assert (arrivals.head_ms(idle=False), arrivals.bound_ms(), len(arrivals)) == (None, 90, 1)
+    arrivals.hold(row(1, 110))
+    assert arrivals.head_ms(idle=False) is None  # one at 100 may still come
+    arrivals.hold(row(2, 111))
+    assert [item.offset for item in drain(arrivals)] == [0]
+    assert [item.offset for item in drain(arrivals, idle=True)] == [1, 2]
+
+
+@given(LOGS, st.randoms(use_true_random=False), st.booleans(), st.booleans())
+def test_a_restart_from_any_commit_takes_every_row_exactly_once(
+    times: list[int], chance: Random, sorts: bool, goes_idle: bool
+) -> None:
+    """Polls, releases, commits and crashes at random; what was not committed is done again, nothing else is."""
+    kind = InTimeOrder if sorts else InLogOrder
+    committed, done, since = Progress(0), list[int](), list[int]()
+    arrivals = kind(ALLOWED_MS, committed, refuses_late=True)
+    available = polled = 0
+    crashes = 6
+    while True:
+        available = min(len(times), available + chance.randrange(6))
+        for _ in range(chance.randrange(8)):
+            if polled < available:
+                arrivals.hold(row(polled, times[polled]))
+                polled += 1
+        at_end = polled == len(times)
+        idle = at_end or (goes_idle and polled == available and chance.random() < 0.5)
+        while arrivals.is_urgent or (arrivals.head_ms(idle=idle) is not None and (at_end or chance.random() < 0.7)):
+            since.append(arrivals.pop().offset)
+        if crashes and chance.random() < 0.2:
+            crashes -= 1
+            since.clear()
+            arrivals = kind(ALLOWED_MS, committed, refuses_late=True)
+            polled = committed.position
+        elif chance.random() < 0.5 or (at_end and not len(arrivals)):
+            committed = arrivals.progress()
+            done += since
+            since.clear()
+            if at_end and not len(arrivals):
+                break
+    assert sorted(done) == list(range(len(times)))
+    assert committed.position == len(times)
+
+
+@given(LOGS, st.randoms(use_true_random=False))
+def test_which_rows_are_late_does_not_depend_on_restarts(times: list[int], chance: Random) -> None:
+    late: set[int] = set()
+    arrivals = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=True)
+    polled = 0
+    while polled < len(times):
+        arrivals.hold(row(polled, times[polled]))
+        polled += 1
+        late |= {item.offset for item in drain(arrivals) if isinstance(item.value, LateRecord)}
+        if chance.random() < 0.3:
+            start = arrivals.progress()
+            arrivals, polled = InTimeOrder(ALLOWED_MS, start, refuses_late=True), max(start.position, 0)
+            for offset in range(polled, start.seen or 0):
+                arrivals.hold(row(offset, times[offset]))
+            polled = max(polled, start.seen or 0)
+    assert late == {offset for offset, is_late in enumerate(late_by_definition(times)) if is_late}
