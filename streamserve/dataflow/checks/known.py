@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from streamserve.aggregates import Kind
 from streamserve.codecs.json import codec_for
 from streamserve.dataflow.checks.problem import Problem
 from streamserve.dataflow.plan import Plan
@@ -56,7 +57,7 @@ def look_up(plan: Plan, settings: Settings) -> tuple[Known, list[Problem]]:
     manifests: dict[str, Manifest] = {}
     for name in plan.features:
         try:
-            services[name] = _describe(name, settings)
+            services[name] = _with_windows(plan, _describe(name, settings))
         except StreamserveError as error:
             problems.append(Problem(f"features {name!r}", str(error), _FEATURES_REMEDY))
     for name in plan.models:
@@ -74,6 +75,23 @@ def _describe(service: str, settings: Settings) -> ServiceDescription:
 
     look_up_service = describe if is_applied(settings.feature_repo) else describe_definitions
     return look_up_service(settings.feature_repo, service)
+
+
+def _with_windows(plan: Plan, service: ServiceDescription) -> ServiceDescription:
+    """Return ``service`` with the windows of the app that join its rows.
+
+    Raises:
+        PlanError: the service has a feature of such a name itself.
+    """
+    windows = plan.features[service.service].windows
+    if taken := windows.keys() & service.features.keys():
+        raise PlanError(f"windows= gives {sorted(taken)}, which the feature service has itself: name them differently")
+    types = {name: _type_of(plan.windows[window].aggregate.kind) for name, window in windows.items()}
+    return replace(service, features={**service.features, **types})
+
+
+def _type_of(aggregate: Kind) -> type:
+    return int if aggregate in ("count", "distinct") else float
 
 
 def _manifest(plan: Plan, name: str, settings: Settings) -> Manifest:

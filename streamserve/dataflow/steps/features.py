@@ -15,7 +15,7 @@ from streamserve.dataflow.effects import Answers
 from streamserve.dataflow.plan import FeaturesNode
 from streamserve.dataflow.steps.pushes import push_all
 from streamserve.errors import ConfigurationError, FeatureRowError
-from streamserve.features.base import BatchRow, FeatureBatch, FeatureReader, FeatureRow
+from streamserve.features.base import BatchRow, FeatureBatch, FeatureReader, FeatureRow, FeatureStatus
 from streamserve.observer import Observer
 from streamserve.records import Coordinates, Emission, to_datetime
 
@@ -47,15 +47,20 @@ class FeatureJoin:
 
     @property
     def feature_names(self) -> Collection[str]:
-        """Return the names of the service's features."""
-        return self._reader.features.keys()
+        """Return the names of the service's features, and of the windows that join them."""
+        return [*self._reader.features, *self.node.windows]
 
     def read(
-        self, events: Sequence[Any], times_ms: Sequence[int] | None, rows: Sequence[int]
+        self,
+        events: Sequence[Any],
+        times_ms: Sequence[int] | None,
+        rows: Sequence[int],
+        windows: Mapping[str, Sequence[Any]] | None = None,
     ) -> tuple[FeatureBatch, dict[int, FeatureRowError]]:
         """Look up the features of ``events``; those that cannot be asked for come back as errors by position.
 
-        ``rows`` are the events' rows in the step's batch, for the log.
+        ``rows`` are the events' rows in the step's batch, for the log and for ``windows``: the batch's windows, as each
+        of its rows sees them.
         """
         errors: dict[int, FeatureRowError] = {}
         try:
@@ -63,9 +68,23 @@ class FeatureJoin:
         except FeatureRowError as error:
             errors = self._faulty(events, times_ms, error)
             found = self._read_around(events, times_ms, errors)
+        if self.node.windows:
+            found = self._with_windows(found, windows or {}, rows)
         if self.node.log_rate > 0:
             self._rows_used.extend((row, found, index) for index, row in enumerate(rows) if index not in errors)
         return found, errors
+
+    def _with_windows(
+        self, found: FeatureBatch, windows: Mapping[str, Sequence[Any]], rows: Sequence[int]
+    ) -> FeatureBatch:
+        """Return ``found`` with the aggregates that the rows see; that of nothing is missing, as Feast's nulls are."""
+        seen = {name: list(map(windows[window].__getitem__, rows)) for name, window in self.node.windows.items()}
+        nulls: dict[str, list[FeatureStatus]] = {
+            name: ["null" if value is None else "present" for value in column]
+            for name, column in seen.items()
+            if None in column
+        }
+        return FeatureBatch(found.size, {**found.columns, **seen}, {**found.status, **nulls}, found.ages_ms)
 
     def _read(self, events: Sequence[Any], times_ms: Sequence[int] | None) -> FeatureBatch:
         try:
@@ -118,7 +137,7 @@ class FeatureJoin:
         """Answer agents' look-ups: a row for each event, or the error to raise there."""
         times_ms = batch.times_ms if batch is not None else None
         times = None if times_ms is None else list(map(times_ms.__getitem__, rows))
-        found, errors = self.read(payloads, times, rows)
+        found, errors = self.read(payloads, times, rows, batch.windows if batch is not None else None)
         answers: list[Any] = list(map(BatchRow, repeat(found, len(payloads)), range(len(payloads))))
         if self.node.row_type is not None:
             self._build(self.node.row_type, answers, errors)

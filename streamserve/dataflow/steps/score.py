@@ -57,7 +57,7 @@ class Scorer:
         features: Mapping[str, Sequence[Any]] = {}
         errors: dict[int, RecordError] = {}
         if self._join is not None:
-            found, faulty = self._join.read(selected.values, selected.times_ms, rows)
+            found, faulty = self._join.read(selected.values, selected.times_ms, rows, selected.windows)
             features = found.columns
             errors.update(faulty)
         columns = {

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamserve import App, Batch, Stream, Table, Topic, aggregates, hopping, session, tumbling
+from streamserve import App, Batch, Regression, Stream, Table, Topic, aggregates, hopping, session, tumbling
 from streamserve.errors import ConfigurationError, PlanError
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault
@@ -27,6 +27,11 @@ class Event(msgspec.Struct, frozen=True):
     user: str = "u"
     at: datetime = START
     group: str = "g"
+
+
+class Visit(msgspec.Struct, frozen=True):
+    user: str
+    at: datetime
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -339,6 +344,48 @@ def test_regrouped_events_meet_under_their_new_key_in_order_of_time(fault: Fault
         found = {record.value.user: record.value for record in harness.read(counts)}
     assert found["even"] == Count("even", at(0), at(76 + 30), 20)
     assert found["odd"] == Count("odd", at(2), at(78 + 30), 20)
+
+
+class Scored(msgspec.Struct, frozen=True):
+    user: str
+    value: float
+
+
+@pytest.mark.parametrize("level", ["score", "agent"])
+def test_a_window_joins_the_feature_row_as_of_the_event(level: str) -> None:
+    """Payments are counted, visits are scored: each sees the payments up to its own time, and none is a null."""
+    app = App("scoring")
+    payments = app.topic("payments", Event, key="user", event_time="at", max_out_of_orderness="5s")
+    visits = app.topic("visits", Visit, key="user", event_time="at", max_out_of_orderness="5s")
+    scored = app.topic("scored", Scored, key="user")
+    spent = app.aggregate("spent", payments, aggregates.sum("n"), window=hopping("1m", step="10s"))
+    features = app.features("users", event=Visit, windows={"spent": spent})
+    model = app.model("risk", inputs=[features], output=Regression)
+    if level == "score":
+        app.score(visits, features=features, model=model, to=scored)
+    else:
+
+        @app.agent(visits, to=scored, ordering="unordered")
+        async def score(stream: Stream[Visit]) -> AsyncIterator[Scored]:  # pyright: ignore[reportUnusedFunction]
+            async for visit in stream:
+                row = await features.get(visit)
+                assert row.status["spent"] == ("null" if row["spent"] is None else "present")
+                yield Scored(visit.user, (await model.predict(row)).output.value)
+
+    rows = list[Any]()
+
+    def predict(row: Any) -> Regression:
+        rows.append(row)
+        return Regression(-1.0 if row["spent"] is None else row["spent"] * row["weight"])
+
+    with Harness(app, features={"users": lambda _: {"weight": 2.0}}, models={"risk": predict}) as harness:
+        with harness.together():
+            harness.send(visits, Visit("u", at(4)), Visit("u", at(2)), Visit("v", at(9)))
+            harness.send(payments, Event(3, "u", at(3)), Event(1, "u", at(1)), Event(5, "u", at(8)))
+        harness.send(visits, Visit("u", at(9)))
+        harness.advance("1m")
+        answers = [(record.key, record.value.value) for record in harness.read(scored)]
+    assert answers == [("u", 2.0), ("u", 8.0), ("v", -1.0), ("u", 18.0)]
 
 
 def test_one_name_is_one_regrouping() -> None:
