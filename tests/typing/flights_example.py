@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel
 from river import drift
 
-from streamserve import App, Binary, Stream
+from streamserve import App, Binary, Stream, hopping, mean
 
 
 class Weather(BaseModel):
@@ -24,6 +24,15 @@ class Flight(BaseModel):
     at: datetime
 
 
+class Movement(BaseModel):
+    """A departure or an arrival."""
+
+    flight_id: str
+    origin: str
+    at: datetime
+    delay: float
+
+
 class Delay(BaseModel):
     flight_id: str
     probability: float
@@ -33,9 +42,11 @@ app = App("flights", feature_repo="feature_repo", model_registry="models")
 
 weather = app.topic("weather", Weather, key="origin", event_time="at")
 flights = app.topic("flights", Flight, key="origin", event_time="at")
+departures = app.topic("departures", Movement, key="origin", event_time="at")
 delays = app.topic("delays", Delay, key="flight_id")
 
-features = app.features("delay_v1", event=Flight)
+recent = app.aggregate("origin_delay", departures, mean("delay"), window=hopping("3h", step="15m"))
+features = app.features("delay_v1", event=Flight, windows={"origin_delay": recent})  # Feast, and ours, as one row
 features.push_from(weather, push_source="weather")
 model = app.model("delay", inputs=[Flight, features], output=Binary)  # the champion; version="1" pins
 

@@ -25,17 +25,44 @@ from streamserve import (
     Record,
     Regression,
     Reject,
+    Source,
     Stream,
+    Table,
     Topic,
+    Window,
+    WindowedTable,
+    aggregates,
+    count,
     gather,
+    session,
+    sliding,
+    tumbling,
 )
-from tests.typing.flights_example import Delay, Flight, Weather, app, delays, features, flights, model, predict, weather
+from streamserve.testing import Harness
+from tests.typing.flights_example import (
+    Delay,
+    Flight,
+    Movement,
+    Weather,
+    app,
+    delays,
+    departures,
+    features,
+    flights,
+    model,
+    predict,
+    recent,
+    weather,
+)
 
 assert_type(flights, Topic[Flight, str])
 assert_type(predict, Agent[Flight, Delay])
 assert_type(features, Features[Flight, FeatureRow])
 assert_type(model, Model[Binary])
 assert_type(app.topic("raw"), Topic[bytes, bytes])
+assert_type(recent, WindowedTable[str, float | None])
+assert_type(flights.group_by("tailnum"), Source[Flight, str])
+assert_type(flights.key_by(lambda flight: flight.at.hour, name="by-hour"), Source[Flight, int])
 
 
 class Click(msgspec.Struct, frozen=True):
@@ -154,3 +181,55 @@ async def tick() -> AsyncIterator[Delay]:
 
 
 app.monitor(sizes, detectors=[drift.KSWIN(), drift.binary.DDM()], window=timedelta(hours=1), columns=["value"])
+
+
+counts = app.table("counts", int, default=int)
+totals = app.table("totals", dict[str, float], key=int, default=dict, ttl="30d", migrate=dict)
+assert_type(counts, Table[str, int])
+assert_type(totals, Table[int, dict[str, float]])
+
+
+@app.agent(departures)
+async def tally(stream: Stream[Movement]) -> None:
+    async for record in stream.records():
+        origin = record.value.origin
+        assert_type(counts.update(origin, lambda n: n + 1), int)
+        if origin in counts and counts[origin] > 1_000:
+            del counts[origin]
+        assert_type(counts.get(origin), int | None)
+        assert_type(recent[origin], float | None)
+
+
+class Hour(msgspec.Struct, frozen=True):
+    origin: str
+    start: datetime
+    end: datetime
+    value: int
+
+
+class Visit(msgspec.Struct, frozen=True):
+    tailnum: str
+    flights: int
+
+
+def visit_of(window: Window[int]) -> Visit | None:
+    return Visit(window.key, window.value) if window.value > 1 else None
+
+
+hours = app.topic("hours", Hour, key="origin")
+visits = app.topic("visits", Visit, key="tailnum")
+app.aggregate("hourly", flights, count(), window=tumbling("1h", grace="5m"), to=hours, emit="change")
+app.aggregate("visits", flights.group_by("tailnum"), count(), window=session("6h"), to=visits, output=visit_of)
+app.aggregate("worst", departures, aggregates.max("delay"), window=sliding("1h"), by=["flight_id"])
+
+
+def test_it(flight: Flight) -> None:
+    with Harness(
+        app,
+        features={"delay_v1": lambda _: {"wind_speed": 4.0}},
+        models={"delay": lambda _: Binary(label=True, probability=0.9)},
+    ) as harness:
+        harness.send(flights, flight)
+        harness.fault("crash")
+        assert [record.value.probability for record in harness.read(delays)] == [0.9]
+        assert_type(harness.table(counts), dict[str, int])
