@@ -21,7 +21,14 @@ from streamserve.cli import main
 from streamserve.settings import Settings
 from tests import readme
 
-USED = {"The API by example", "The feature view", "The model", "Agents"}
+USED = {
+    "The API by example",
+    "The feature view",
+    "The model",
+    "Agents",
+    "State and time",
+    "Test without a broker",
+}
 """Sections whose Python blocks are run here: a new one needs a test."""
 
 
@@ -59,6 +66,17 @@ def test_check_finds_no_fault_with_the_app_its_features_and_its_model(
     result = CliRunner().invoke(main, ["check", "payments:app"])
     assert result.stdout.startswith("payments:app is fine"), result.output
     assert [planned.name for planned in importlib.import_module("payments").app.plan().agents] == [agent]
+
+
+def test_the_stateful_agent_passes_the_test_that_is_shown(folder: Path) -> None:
+    readme.lay_out(folder)
+    module = importlib.import_module("payments")
+    shown = vars(module)
+    for heading in ("Agents", "State and time", "Test without a broker"):
+        code = readme.only(heading, "python")
+        imports = [line for line in code.splitlines() if line.startswith("from ")]
+        exec("\n".join(imports) if heading == "Agents" else code, shown)  # noqa: S102 - the documentation is ours
+    shown["test_a_first_payment_is_judged_by_its_amount"]()
 
 
 def test_the_event_that_is_sent_is_one_of_the_app(folder: Path) -> None:
