@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-OUTCOMES: Final = ("emitted", "dead_lettered", "skipped", "features_unlogged", "drift_window", "drift_alarm")
+OUTCOMES: Final = ("emitted", "dead_lettered", "skipped", "late", "features_unlogged", "drift_window", "drift_alarm")
 """The events that are told once per commit; all others are told per try."""
 
 
@@ -157,6 +157,10 @@ class CommittedOutcomes(Observers):
     def skipped(self, step: str, reason: str, records: int) -> None:
         """Add to the sum of ``step`` and ``reason``."""
         self._counts["skipped", step, reason] += records
+
+    def late(self, step: str, records: int) -> None:
+        """Add to the sum of ``step``."""
+        self._counts["late", step] += records
 
     def features_unlogged(self, service: str, rows: int) -> None:
         """Add to the sum of ``service``."""

@@ -40,6 +40,7 @@ Item: TypeAlias = RecordBatch | Tick
 _IDLE_SECONDS = 0.05
 _HOUSEKEEPING_SECONDS = 1.0
 _GARBAGE_SECONDS = 10.0
+_DELETE_SECONDS = 30.0
 _RECOMMIT_SECONDS = 24 * 3600.0
 """Committed offsets of idle partitions expire after ``offsets.retention.minutes`` (7 days): renewed well before."""
 _LATENCY_SAMPLES = 32
@@ -98,7 +99,7 @@ class Engine:
         self._stations: Stations | None = None
         self._pending: deque[RecordBatch] = deque()
         self._covered = _Openings()
-        self._housekept = self._collected = self.clock.monotonic()
+        self._housekept = self._collected = self._deleted = self.clock.monotonic()
         self._paused: set[TopicPartitionKey] = set()
         self.groups: dict[GroupKey, Group] = {}
         self.stopping = False
@@ -414,10 +415,26 @@ class Engine:
         self.healthy |= self._joined and not self._handover.busy
         self.report_lag()
         self._announce()
+        self._delete_regrouped(now)
         for group in self.groups.values():
             if group.positions and group.committed_at and now - group.committed_at > _RECOMMIT_SECONDS:
                 self.transaction.open()
                 group.moved = True
+
+    def _delete_regrouped(self, now: float) -> None:
+        """Let the broker delete what was read of internal topics, as Kafka Streams does: nobody else reads them."""
+        if self.transaction.is_open or now - self._deleted < _DELETE_SECONDS:
+            return
+        self._deleted = now
+        topics = self._plan.topics
+        done = {
+            key: position
+            for group in self.groups.values()
+            for key, position in group.positions.items()
+            if topics[key[0]].upstream is not None
+        }
+        if done:
+            self.consumer.delete_before(done)
 
     def _announce(self) -> None:
         """Open a transaction for what readers of regrouped topics have not been told, if there is anything."""

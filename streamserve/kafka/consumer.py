@@ -194,12 +194,22 @@ class GroupConsumer:
 
         The client that asks is kept: one that is dropped right after its answer may leave events behind unserved.
         """
-        if self._admin is None:
-            self._admin = self._calls.clients.admin(common_config(self._settings))
-        client: Any = self._admin  # its futures are untyped
+        client = self._admin_client()
         futures = client.describe_consumer_groups([self._app], request_timeout=_REQUEST_SECONDS)
         members: list[Any] = futures[self._app].result().members or []
         return {member.group_instance_id for member in members if member.group_instance_id}
+
+    def _admin_client(self) -> Any:
+        """Return the client for administration, made when it is needed first; its futures are untyped."""
+        if self._admin is None:
+            self._admin = self._calls.clients.admin(common_config(self._settings))
+        return self._admin
+
+    def delete_before(self, positions: Mapping[TopicPartitionKey, int]) -> None:
+        """Ask the broker to delete the records before ``positions``; what it refuses is asked for again next time."""
+        places = [TopicPartition(*key, offset) for key, offset in positions.items()]
+        with translated("delete records that were read", self._brokers):
+            self._admin_client().delete_records(places)
 
     def start(self, positions: Mapping[TopicPartitionKey, int]) -> bool:
         """Begin to read each partition at its position.

@@ -150,6 +150,14 @@ class LoggingObserver(Observer):
         """Sum the dropped records of one step and reason."""
         self._add(logging.WARNING, "records skipped", {"step": step, "reason": reason}, amount=records, unit="records")
 
+    def late(self, step: str, records: int) -> None:
+        """Sum the records that came too late for one window."""
+        self._add(logging.WARNING, "records late", {"window": step}, amount=records, unit="records")
+
+    def restoring(self, read: int, total: int) -> None:
+        """Tell how far the restore of tables and windows is."""
+        self._add(logging.INFO, "restoring state", latest={"read": read, "total": total}, unit="steps")
+
     def features_unlogged(self, service: str, rows: int) -> None:
         """Sum the feature rows of one service that have no form in the log topic."""
         self._add(logging.WARNING, "feature rows not logged", {"service": service}, amount=rows, unit="rows")

@@ -181,6 +181,7 @@ class _RecordMetrics(Observer):
         self._seconds = _histogram(registry, "step_seconds", "Time of a step for a batch.", "step", LATENCY_BUCKETS)
         self._dead = _counter(registry, "dead_letters", "Records that became dead letters.", "step", "reason")
         self._skipped = _counter(registry, "records_skipped", "Failed records that were dropped.", "step", "reason")
+        self._late = _counter(registry, "records_late", "Records that came too late to be counted.", "window")
 
     def polled(self, topic: str, records: int) -> None:
         self._polled.labels(topic).inc(records)
@@ -198,6 +199,9 @@ class _RecordMetrics(Observer):
 
     def skipped(self, step: str, reason: str, records: int) -> None:
         self._skipped.labels(step, reason).inc(records)
+
+    def late(self, step: str, records: int) -> None:
+        self._late.labels(step).inc(records)
 
 
 class _CommitMetrics(Observer):
@@ -246,6 +250,8 @@ class _AssignmentMetrics(Observer):
         self._rebalances = _counter(registry, "rebalances", "Assignments that this worker got.")
         self._partitions = _gauge(registry, "assigned_partitions", "Partitions that this worker reads.", "topic")
         self._restores = _histogram(registry, "restore_seconds", "Time to read state back.", None, RESTORE_BUCKETS)
+        self._read = _gauge(registry, "restore_read_records", "Changelog records read by the restore that runs.")
+        self._total = _gauge(registry, "restore_expected_records", "Changelog records that the restore has to read.")
         self._discarded = _counter(registry, "state_discarded", "Restores that left something behind.", "state")
         self._lag = _PartitionGauge(registry, "lag_records", "Records behind the position.", "topic", "partition")
 
@@ -256,6 +262,10 @@ class _AssignmentMetrics(Observer):
         self._partitions.clear()
         for topic, numbers in partitions.items():
             self._partitions.labels(topic).set(len(numbers))
+
+    def restoring(self, read: int, total: int) -> None:
+        self._read.set(read)
+        self._total.set(total)
 
     def restored(self, group: str, seconds: float) -> None:
         del group

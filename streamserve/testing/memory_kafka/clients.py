@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -65,6 +65,10 @@ class MemoryAdmin:
         for new in new_topics:
             self._cluster.create_topic(new.topic, new.num_partitions, new.config)
         return {new.topic: _done(None) for new in new_topics}
+
+    def delete_records(self, topic_partition_offsets: Sequence[TopicPartition]) -> dict[TopicPartition, Future[None]]:
+        """Keep everything, which a broker may do as well."""
+        return {place: _done(None) for place in topic_partition_offsets}
 
     def describe_consumer_groups(
         self, group_ids: Sequence[str], request_timeout: float = -1
