@@ -1,7 +1,7 @@
 """Streaming inference on Kafka: agents, Feast features, ONNX models, exactly once."""
 
 from streamserve import aggregates
-from streamserve.agents import Agent, Batch, Features, Model, Monitor, Source, Stream, Topic
+from streamserve.agents import Agent, Batch, Features, Labels, Model, Monitor, Source, Stream, Topic
 from streamserve.aggregates import Aggregate, count, distinct, last, mean, quantile, var
 from streamserve.app import App
 from streamserve.dataflow.effects import gather
@@ -22,6 +22,7 @@ __all__ = [
     "Duration",
     "FeatureRow",
     "Features",
+    "Labels",
     "Model",
     "Monitor",
     "Prediction",

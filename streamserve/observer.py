@@ -16,7 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-OUTCOMES: Final = ("emitted", "dead_lettered", "skipped", "late", "features_unlogged", "drift_window", "drift_alarm")
+OUTCOMES: Final = (
+    "emitted",
+    "dead_lettered",
+    "skipped",
+    "late",
+    "features_unlogged",
+    "drift_window",
+    "drift_alarm",
+    "labelled",
+    "performance",
+)
 """The events that are told once per commit; all others are told per try."""
 
 
@@ -56,6 +66,9 @@ class Observer:
     def restoring(self, read: int, total: int) -> None:
         """Of the changelogs of what is being taken over, ``read`` records of ``total`` are read."""
 
+    def global_table(self, topic: str, keys: int, refused: int) -> None:
+        """The global table of ``topic`` holds ``keys`` now; ``refused`` records that were just read are left out."""
+
     def restored(self, group: str, seconds: float) -> None:
         """The state of partition group ``group`` was read back."""
 
@@ -87,6 +100,24 @@ class Observer:
 
     def drift_alarm(self, model: str, column: str, detector: str, partition: int, event_time_ms: int) -> None:
         """``detector`` of partition group ``partition`` signalled a change in ``column`` at that event time."""
+
+    def labelled(self, labels: str, status: str, records: int) -> None:
+        """``records`` of predictions, labels or pairs ended with ``status`` in the label join ``labels``."""
+
+    def performance(
+        self,
+        labels: str,
+        model: str,
+        version: str,
+        slice_: str,
+        window: str,
+        partition: int,
+        figures: Mapping[str, float],
+    ) -> None:
+        """Metrics of a model in partition group ``partition``: of its ``"last"`` closed window, or of ``"all"`` time.
+
+        ``version`` and ``slice_`` are empty for all together.
+        """
 
     def ready(self, ready: bool, why: str) -> None:
         """Readiness changed; ``why`` says what is waited for, empty when ready."""
@@ -165,6 +196,24 @@ class CommittedOutcomes(Observers):
     def features_unlogged(self, service: str, rows: int) -> None:
         """Add to the sum of ``service``."""
         self._counts["features_unlogged", service] += rows
+
+    def labelled(self, labels: str, status: str, records: int) -> None:
+        """Add to the sum of ``labels`` and ``status``."""
+        self._counts["labelled", labels, status] += records
+
+    def performance(
+        self,
+        labels: str,
+        model: str,
+        version: str,
+        slice_: str,
+        window: str,
+        partition: int,
+        figures: Mapping[str, float],
+    ) -> None:
+        """Keep the metrics."""
+        told = super().performance
+        self._drift.append(partial(told, labels, model, version, slice_, window, partition, figures))
 
     def drift_window(
         self, model: str, column: str, slice_: str, partition: int, statistics: Mapping[str, float | int | None]

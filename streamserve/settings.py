@@ -23,6 +23,8 @@ class SettingsOverrides(TypedDict, total=False):
     bootstrap_servers: str
     commit_interval: Duration
     kafka: Mapping[str, str]
+    state_dir: str | Path
+    expose_tables: bool
 
 
 class Settings(BaseSettings):
@@ -41,6 +43,10 @@ class Settings(BaseSettings):
     """The Feast repository; relative paths are taken from the working directory."""
     model_registry: Path | None = None
     """The folder of model packages."""
+    state_dir: Path | None = None
+    """The folder of tables on disk, each in ``<app>/<instance>/<table>-<partition>`` (default: the user's folder for
+    state, ``~/.local/state/streamserve/tables`` on Linux). Each worker of a machine needs an instance name of its own
+    there. Deleting it costs a restore."""
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-0", pattern=r"^[A-Za-z0-9._-]{1,120}$")
     """This worker's name in the consumer group (static membership): stable across restarts, unique in the app."""
     commit_interval: Duration = "100ms"
@@ -63,6 +69,8 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0 takes a free one."""
+    expose_tables: bool = False
+    """Whether ``/tables`` shows what the app's tables hold to whoever reaches the port."""
 
     @field_validator(
         "commit_interval", "session_timeout", "transaction_timeout", "merge_wait", "idle_timeout", "shutdown_timeout"

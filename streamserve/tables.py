@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
-from streamserve.dataflow.plan import TableNode, WindowNode
-from streamserve.errors import ConfigurationError, MissingKey
+from streamserve.dataflow.plan import GlobalTableNode, KeyTimerNode, TableNode, WindowNode
+from streamserve.errors import ConfigurationError, MissingKey, PlanError
+
+if TYPE_CHECKING:
+    from streamserve.agents import Topic
 
 TK = TypeVar("TK")
 V = TypeVar("V")
+Out = TypeVar("Out")
+F = TypeVar("F", bound=Callable[..., Any])
 A_co = TypeVar("A_co", covariant=True)
 
 
@@ -76,8 +82,50 @@ class Table(Generic[TK, V]):
         """Iterate over keys and values of the record's partition, in byte order of keys."""
         return self._access.items()
 
+    @overload
+    def on_timer(
+        self, *, to: None = None
+    ) -> Callable[[Callable[[TK], Awaitable[None]]], Callable[[TK], Awaitable[None]]]: ...
+    @overload
+    def on_timer(
+        self, *, to: Topic[Out, Any]
+    ) -> Callable[[Callable[[TK], AsyncIterator[Out]]], Callable[[TK], AsyncIterator[Out]]]: ...
+    def on_timer(self, *, to: Topic[Any, Any] | None = None) -> Callable[[F], F]:
+        """Run the decorated function for each key whose timer is due: an async generator with ``to``, else a coroutine.
+
+        It is given the key once the watermark of the key's partition has reached the time that ``set_timer`` named,
+        after the records that moved it there and before any later one; keys are taken in the order of their times. The
+        table is at hand for that key, as of that time, and so are others that are read together with it. The function
+        may send to topics and set the key's next timer; it cannot ask features, models or windows. What it writes is
+        part of the records' transaction, exactly once. If it raises, the worker stops: there is no record to set aside.
+
+        While no record moves the watermark, no timer is due.
+
+        Raises:
+            PlanError: the table has a timer already, or the function is not what ``to`` asks for.
+        """
+
+        def decorate(function: F) -> F:
+            declared = KeyTimerNode(self.name, to.name if to is not None else None, function)
+            if self.node.timer is not None:
+                raise PlanError(f"table {self.name!r} has a timer already: one function decides what to do for a key")
+            if to is not None and not inspect.isasyncgenfunction(function):
+                raise PlanError(f"the timer of table {self.name!r} has to=: make it 'async def' with a yield")
+            if to is None and not inspect.iscoroutinefunction(function):
+                raise PlanError(f"the timer of table {self.name!r}: make it 'async def' without yield, or name to=")
+            self.node.timers.append(declared)
+            return function
+
+        return decorate
+
     def set_timer(self, key: TK, at: datetime) -> None:
-        """Let the table's timer run for ``key`` once the watermark reaches ``at``; an earlier one is replaced."""
+        """Let what ``on_timer`` decorates run for ``key`` once the watermark reaches ``at``; one timer a key.
+
+        An earlier one is replaced. It survives restarts, and neither deleting the key nor its expiry takes it away.
+
+        Raises:
+            ConfigurationError: nothing is decorated with ``on_timer``.
+        """
         self._access.set_timer(key, at)
 
     def delete_timer(self, key: TK) -> None:
@@ -90,6 +138,41 @@ class Table(Generic[TK, V]):
 
     def __repr__(self) -> str:
         return f"Table({self.name!r})"
+
+
+class GlobalTable(Mapping[TK, A_co]):
+    """The last value of each key of a whole topic, held by every worker; made by ``App.global_table``.
+
+    Values are not to be changed.
+    """
+
+    def __init__(self, node: GlobalTableNode) -> None:
+        self.name = node.topic
+        self.node = node
+
+    def __getitem__(self, key: TK) -> A_co:
+        """Return the value of ``key``.
+
+        Raises:
+            MissingKey: there is none.
+            ConfigurationError: no app runs.
+        """
+        return self._rows.get(key)
+
+    def __iter__(self) -> Iterator[TK]:
+        """Iterate over the keys, as they are now."""
+        return (key for key, _ in self._rows.items())
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._rows)
+
+    @property
+    def _rows(self) -> Any:
+        return _running(self.node.binding.runtime, f"global table {self.name!r}")
+
+    def __repr__(self) -> str:
+        return f"GlobalTable({self.name!r})"
 
 
 class WindowedTable(Generic[TK, A_co]):

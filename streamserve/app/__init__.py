@@ -6,6 +6,7 @@ from typing_extensions import Unpack
 
 from streamserve.app.agents import DeclaresAgents
 from streamserve.app.declared import checked
+from streamserve.app.labels import DeclaresLabels
 from streamserve.app.models import DeclaresModels
 from streamserve.app.state import DeclaresState
 from streamserve.app.timers import DeclaresTimers
@@ -18,8 +19,8 @@ from streamserve.settings import SettingsOverrides
 __all__ = ["App"]
 
 
-class App(DeclaresTopics, DeclaresAgents, DeclaresTimers, DeclaresModels, DeclaresState):
-    """A topology: topics, agents, features, models, monitors and state under one name.
+class App(DeclaresTopics, DeclaresAgents, DeclaresTimers, DeclaresModels, DeclaresState, DeclaresLabels):
+    """A topology: topics, agents, features, models, monitors, state and labels under one name.
 
     The name is the consumer group's, the prefix of the engine's own topics and of transactional ids: renaming an app
     starts it afresh. Settings given here yield to ``STREAMSERVE_*`` environment variables and those to the command

@@ -7,6 +7,9 @@ import re
 from streamserve.dataflow.declared import Declared
 from streamserve.errors import PlanError
 
+_OWN_NAMES = ("state",)
+"""Changelogs of the engine's own."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
@@ -15,6 +18,14 @@ class Declares:
 
     def __init__(self, declared: Declared) -> None:
         self._declared = declared
+
+    def _check_state_name(self, name: str, what: str) -> None:
+        """Raise ``PlanError`` if ``name`` may not name state: it is its changelog's."""
+        checked(name, what)
+        declared = self._declared
+        taken = (_OWN_NAMES, declared.tables, declared.windows, declared.joins, declared.labels)
+        if any(name in names for names in taken):
+            raise PlanError(f"{what} {name!r}: the name is taken; whatever keeps state needs a name of its own")
 
 
 def checked(name: str, what: str) -> str:

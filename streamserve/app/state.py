@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 from typing_extensions import TypeVar
 
 from streamserve.agents import Source, Topic
 from streamserve.aggregates import Aggregate
-from streamserve.app.declared import Declares, checked
-from streamserve.dataflow.plan import Emit, TableNode, WindowNode
+from streamserve.app.declared import Declares
+from streamserve.dataflow.plan import Emit, GlobalTableNode, StoreKind, TableNode, WindowNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 from streamserve.records import Window
 from streamserve.state.windows import WindowSpec
-from streamserve.tables import Table, WindowedTable
+from streamserve.tables import GlobalTable, Table, WindowedTable
 
 A = TypeVar("A")
 K = TypeVar("K")
 Out = TypeVar("Out")
 V = TypeVar("V")
-
-_OWN_NAMES = ("state",)
-"""Changelogs of the engine's own."""
 
 
 class DeclaresState(Declares):
@@ -39,6 +36,7 @@ class DeclaresState(Declares):
         default: Callable[[], V] | None = None,
         ttl: Duration | None = None,
         migrate: Callable[[Any], V] | None = None,
+        store: StoreKind = ...,
     ) -> Table[str, V]: ...
     @overload
     def table(
@@ -51,6 +49,7 @@ class DeclaresState(Declares):
         default: Callable[[], V] | None = None,
         ttl: Duration | None = None,
         migrate: Callable[[Any], V] | None = None,
+        store: StoreKind = ...,
     ) -> Table[K, V]: ...
     def table(
         self,
@@ -62,6 +61,7 @@ class DeclaresState(Declares):
         default: Callable[[], Any] | None = None,
         ttl: Duration | None = None,
         migrate: Callable[[Any], Any] | None = None,
+        store: StoreKind = "memory",
     ) -> Table[Any, Any]:
         """Declare a table of values of type ``value``: a pydantic model, a ``msgspec.Struct`` or a plain JSON type.
 
@@ -69,13 +69,29 @@ class DeclaresState(Declares):
         the value of an absent key. ``ttl`` is how long a value lives after its last write, in event time. ``migrate``
         makes today's value of the JSON of one written under an older type. Changes go to ``<app>-<name>-changelog`` in
         the transaction of the event's outputs: the name is the state's identity.
+
+        A table with ``store="disk"`` may outgrow memory: it is kept in a folder below the setting ``state_dir`` (extra
+        ``disk``). After a clean stop a worker goes on with what is there; after any other it is rebuilt from the
+        changelog. Changing the store changes nothing of the table's content.
         """
         self._check_state_name(name, "table")
         if key not in (str, int, bytes):
             raise PlanError(f"table {name!r}: keys are str, int or bytes, as record keys are, not {key.__name__}")
-        node = TableNode(name, value, key, default, None if ttl is None else to_milliseconds(ttl), migrate)
+        node = TableNode(name, value, key, default, None if ttl is None else to_milliseconds(ttl), migrate, store)
         self._declared.tables[name] = node
         return Table(node)
+
+    def global_table(self, topic: Topic[V, K]) -> Mapping[K, V]:
+        """Return the last value of each key of ``topic``, over all its partitions: reference data or configuration.
+
+        Every worker holds all of it, in memory: it is read up to its end before the first event is taken, and followed
+        from then on. It can be read wherever user code runs, and never written; a record without a value deletes its
+        key. It is not part of the transaction: each worker sees a change a moment after it was written, at no set place
+        between events, and an event that is processed again may see a later one. Records without a key, or that do not
+        decode, are left out, counted and logged. Partitions that are added to the topic are read after a restart.
+        """
+        node = self._declared.global_tables.setdefault(topic.name, GlobalTableNode(topic.name))
+        return GlobalTable[K, V](node)
 
     def aggregate(
         self,
@@ -105,8 +121,3 @@ class DeclaresState(Declares):
         node = WindowNode(name, source.name, aggregate, window, divides, target, emit, output)
         self._declared.windows[name] = node
         return WindowedTable(node)
-
-    def _check_state_name(self, name: str, what: str) -> None:
-        checked(name, what)
-        if name in _OWN_NAMES or name in self._declared.tables or name in self._declared.windows:
-            raise PlanError(f"{what} {name!r}: the name is taken; tables and windows need names of their own")

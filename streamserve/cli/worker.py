@@ -38,7 +38,9 @@ def run_worker(plan: Plan, settings: Settings, *, json_logs: bool = False) -> No
     metrics, health, told = PrometheusObserver(plan.app), Health(models=plan.models), LoggingObserver()
     worker = Worker(plan, settings, observer=Observers([metrics, health, told]), hook=from_environment())
     watchdog = Watchdog(health, told.stalled)
-    with OpsServer(metrics, health, host=settings.http_host, port=settings.http_port) as server, _stopping(worker.stop):
+    tables = worker.tables if settings.expose_tables else None
+    server = OpsServer(metrics, health, host=settings.http_host, port=settings.http_port, tables=tables)
+    with server, _stopping(worker.stop):
         log = log_of(instance=settings.instance)
         log.log(logging.INFO, "started", app=plan.app, brokers=settings.bootstrap_servers, http=server.url)
         watchdog.start()

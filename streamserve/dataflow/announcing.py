@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from streamserve.clock import Clock
 from streamserve.dataflow.channels import IDLE_MS, marker_of
 from streamserve.dataflow.groups import Group, GroupKey
 from streamserve.dataflow.plan import Plan
+from streamserve.kafka.marks import TopicPartitionKey
 from streamserve.records import Emission
 
 _INTERVAL_SECONDS = 0.1
-"""Readers learn of a new watermark so much later at most, plus the time to the next commit."""
+"""Readers are told no more often; they learn of a new watermark with the next commit after it, or within a second."""
+
+
+class _Told(NamedTuple):
+    """What readers know of a group since the time ``at``, on the monotonic clock; ``positions`` is how far it was."""
+
+    watermark_ms: int | None
+    idle: bool
+    at: float
+    positions: Mapping[TopicPartitionKey, int]
+
+
+_NOTHING_TOLD = _Told(None, idle=False, at=float("-inf"), positions={})
 
 
 class Announcing:
@@ -23,11 +37,11 @@ class Announcing:
     def __init__(self, plan: Plan, partitions: Mapping[str, int], clock: Clock) -> None:
         self._clock = clock
         self._targets = {
-            part.name: [(node.topic, partitions[node.topic]) for node in plan.regrouped_from(part)]
+            part.name: [(topic, partitions[topic]) for topic in plan.fed_by(part)]
             for part in plan.parts
-            if plan.regrouped_from(part)
+            if plan.fed_by(part)
         }
-        self._told: dict[GroupKey, tuple[int, float]] = {}
+        self._told: dict[GroupKey, _Told] = {}
 
     def concerns(self, group: Group) -> bool:
         """Return whether anybody wants to know how far ``group`` has come."""
@@ -35,27 +49,40 @@ class Announcing:
 
     def overdue(self, groups: Iterable[Group]) -> bool:
         """Return whether some group has come further than was told."""
-        return any(self._news(group) is not None for group in groups)
+        return any(self._news(group) for group in groups)
 
     def take(self, groups: Iterable[Group]) -> list[Emission]:
         """Return the markers to write now."""
         now = self._clock.monotonic()
         markers: list[Emission] = []
         for group in groups:
-            watermark_ms = self._news(group)
-            if watermark_ms is None:
+            news = self._news(group)
+            if not news:
                 continue
-            self._told[group.key] = (watermark_ms, now)
+            self._told[group.key] = _Told(group.watermark_ms, group.is_idle, now, group.positions)
             for topic, partitions in self._targets[group.part.name]:
-                markers += [marker_of(topic, target, group.partition, watermark_ms) for target in range(partitions)]
+                markers += [
+                    marker_of(topic, target, group.partition, time_ms)
+                    for target in range(partitions)
+                    for time_ms in news
+                ]
         return markers
 
-    def _news(self, group: Group) -> int | None:
-        """Return the watermark to tell of ``group``, or ``None``: readers know, or were told a moment ago."""
+    def _news(self, group: Group) -> list[int]:
+        """Return what to tell of ``group``, in order; nothing if readers know, or were told a moment ago.
+
+        One that is idle tells how far it has come before: readers wait for it no more, but go on from there. It tells
+        it again after each record, with which it speaks.
+        """
         if not self.concerns(group):
-            return None
-        watermark_ms = IDLE_MS if group.is_idle else group.watermark_ms
-        told_ms, told_at = self._told.get(group.key, (None, float("-inf")))
-        if watermark_ms is None or watermark_ms == told_ms:
-            return None
-        return watermark_ms if self._clock.monotonic() - told_at >= _INTERVAL_SECONDS else None
+            return []
+        told = self._told.get(group.key, _NOTHING_TOLD)
+        if self._clock.monotonic() - told.at < _INTERVAL_SECONDS:
+            return []
+        watermark_ms, is_idle = group.watermark_ms, group.is_idle
+        speaks_again = told.idle and not is_idle
+        news = (
+            [] if watermark_ms is None or (watermark_ms == told.watermark_ms and not speaks_again) else [watermark_ms]
+        )
+        goes_idle = is_idle and (news or not told.idle or told.positions != group.positions)
+        return [*news, IDLE_MS] if goes_idle else news

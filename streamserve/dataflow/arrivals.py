@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from streamserve.dataflow.channels import IDLE_MS, Marker, channel_of
-from streamserve.errors import LateRecord, RecordError
+from streamserve.errors import EngineRestart, LateRecord, RecordError
 from streamserve.kafka.marks import Progress
 from streamserve.records import RawRecord
 
@@ -58,6 +58,10 @@ class Arrivals(Protocol):
         """Return whether the row that is next goes before everything else."""
         ...
 
+    def is_idle(self, *, silent: bool) -> bool:
+        """Return whether nothing is held and nothing is to be expected; ``silent``: nothing came for a while."""
+        ...
+
     def pop(self) -> Row:
         """Return the row that is next."""
         ...
@@ -66,12 +70,17 @@ class Arrivals(Protocol):
         """Return how far this has come: what is popped counts as done."""
         ...
 
-    def __len__(self) -> int:
-        """Return how many rows are held that could be let go later; reading on is safe while it is small."""
+    def backlog(self) -> int:
+        """Return how many rows are held back by other topics alone: reading on would only add to them."""
         ...
 
 
 _Newest: TypeAlias = tuple[int | None, ...]
+
+_Stand: TypeAlias = tuple[_Newest, int | None]
+"""What ``Lateness`` knew before a row: the newest times, and the watermark, which they alone do not tell."""
+
+_NOTHING = Progress(0)
 
 
 class Lateness:
@@ -81,6 +90,8 @@ class Lateness:
     order by itself. A row is late when its time is more than ``allowed_ms`` behind the watermark: the newest time of
     that channel which is furthest behind, idle ones left out. It never goes back.
 
+    It goes on where ``start`` was left, with the lateness that held there up to what was seen.
+
     >>> lateness = Lateness(allowed_ms=10)
     >>> [lateness.see(time) for time in (100, 90, 89, 105, 94)]
     [False, False, True, False, True]
@@ -89,13 +100,30 @@ class Lateness:
     (False, None, False, 50, True)
     """
 
-    def __init__(self, allowed_ms: int, channels: int = 1, newest: _Newest = ()) -> None:
-        self._allowed_ms = allowed_ms
-        self._times: list[int | None] = [*newest, *[None] * (channels - len(newest))]
+    def __init__(self, allowed_ms: int, channels: int = 1, start: Progress = _NOTHING) -> None:
+        self._rules = _rules(allowed_ms, start)
+        self._allowed_ms = self._rules[0][1]
+        self._times: list[int | None] = [*start.newest, *[None] * (channels - len(start.newest))]
         self.newest: _Newest = tuple(self._times)
-        self.watermark_ms: int | None = None
+        self.watermark_ms = start.watermark_ms
         """The time before which no row is expected any more."""
         self._move()
+
+    @property
+    def stand(self) -> _Stand:
+        """Return the newest times and the watermark, from which a restart can go on."""
+        return self.newest, self.watermark_ms
+
+    def rules_from(self, offset: int) -> tuple[tuple[int, int], ...]:
+        """Return the lateness that holds from ``offset`` on: pairs of an offset and what is allowed from there."""
+        last = max(place for place, (since, _) in enumerate(self._rules) if since <= offset or not place)
+        return self._rules[last:]
+
+    def enter(self, offset: int) -> None:
+        """Let the lateness hold that is due at ``offset``; offsets come in order."""
+        if len(self._rules) > 1:
+            self._allowed_ms = self.rules_from(offset)[0][1]
+            self._move()
 
     @property
     def all_idle(self) -> bool:
@@ -108,7 +136,13 @@ class Lateness:
         return self.watermark_ms is not None and time_ms < self.watermark_ms
 
     def advance(self, time_ms: int, channel: int) -> None:
-        """Take note that ``channel`` has come to ``time_ms``; one that was idle speaks again."""
+        """Take note that ``channel`` has come to ``time_ms``; one that was idle speaks again.
+
+        Raises:
+            EngineRestart: there are more channels than there were at the start.
+        """
+        if channel >= len(self._times):
+            raise EngineRestart(f"partition {channel} was added to a topic that is regrouped")
         before = self._times[channel]
         if before is None or before == IDLE_MS or time_ms > before:
             self._times[channel] = time_ms
@@ -123,26 +157,58 @@ class Lateness:
             self.watermark_ms = low if self.watermark_ms is None else max(low, self.watermark_ms)
 
 
+def _rules(allowed_ms: int, start: Progress) -> tuple[tuple[int, int], ...]:
+    """Return the lateness that held where rows were left half done, and from what was seen on ``allowed_ms``."""
+    if not start.skips or not start.allowed:
+        return ((start.position, allowed_ms),)
+    if start.allowed[-1][1] == allowed_ms:
+        return start.allowed
+    return (*start.allowed, (start.seen or 0, allowed_ms))
+
+
+class _Before:
+    """Tells which rows were done before a restart: late ones, those without time, and those before a frontier.
+
+    Only of rows below ``seen``; what is late has to be told by the lateness that held when they were seen.
+    """
+
+    __slots__ = ("frontier", "seen")
+
+    def __init__(self, start: Progress) -> None:
+        self.seen = start.seen or 0
+        self.frontier = start.frontier or _BEGINNING
+
+    def did(self, row: Row, *, first: bool) -> bool:
+        """Return whether ``row`` was done; ``first`` where it is late or has no time."""
+        return row.offset < self.seen and (first or (row.time_ms, row.offset) < self.frontier)
+
+
 class InLogOrder:
     """Rows in the order of the log.
 
-    With ``refuses_late`` a late row's value becomes a ``LateRecord``, for its topic's policy.
+    With ``refuses_late`` a late row's value becomes a ``LateRecord``, for its topic's policy. Rows that another release
+    of the app took in the order of their times are left out.
     """
 
     def __init__(self, allowed_ms: int, start: Progress, *, refuses_late: bool) -> None:
-        self._lateness = Lateness(allowed_ms, newest=start.newest)
+        self._lateness = Lateness(allowed_ms, start=start)
+        self._before = _Before(start)
         self._allowed_ms = allowed_ms
         self._refuses_late = refuses_late
-        self._rows: deque[tuple[Row, _Newest]] = deque()
+        self._rows: deque[tuple[Row, _Stand]] = deque()
         self._position = start.position
-        self._newest_done = start.newest
+        self._stand: _Stand = (start.newest, start.watermark_ms)
 
     def hold(self, row: Row) -> None:
-        """Take the next row of the log."""
-        late = not isinstance(row.value, RecordError) and self._lateness.see(row.time_ms)
+        """Take the next row of the log, unless it was done before the restart."""
+        self._lateness.enter(row.offset)
+        timeless = isinstance(row.value, RecordError)
+        late = not timeless and self._lateness.see(row.time_ms)
+        if self._before.did(row, first=timeless or late):
+            return
         if late and self._refuses_late:
             row = row._replace(value=LateRecord(row.topic))
-        self._rows.append((row, self._lateness.newest))
+        self._rows.append((row, self._lateness.stand))
 
     def head_ms(self, *, idle: bool) -> int | None:  # noqa: ARG002 - rows in the log's order wait for nothing
         """Return the time of the next row."""
@@ -157,30 +223,32 @@ class InLogOrder:
         """Return no: each waits for its turn."""
         return False
 
+    def is_idle(self, *, silent: bool) -> bool:
+        """Return whether it is silent, and all is popped."""
+        return silent and not self._rows
+
     def pop(self) -> Row:
         """Return the next row."""
-        row, self._newest_done = self._rows.popleft()
+        row, self._stand = self._rows.popleft()
         self._position = row.offset + 1
         return row
 
     def progress(self) -> Progress:
         """Return the offset after the last row popped, and the newest time up to it."""
-        return Progress(self._position, self._newest_done)
+        newest, watermark_ms = self._stand
+        if self._position >= self._before.seen:
+            return Progress(self._position, newest)
+        rules = self._lateness.rules_from(self._position)
+        return Progress(self._position, newest, self._before.seen, self._before.frontier, watermark_ms, rules)
 
     def watermark_ms(self) -> int | None:
         """Return the newest time popped, less what rows may be late."""
-        newest = self._newest_done[0] if self._newest_done else None
+        newest = self._stand[0][0] if self._stand[0] else None
         return None if newest is None else newest - self._allowed_ms
 
-    def __len__(self) -> int:
+    def backlog(self) -> int:
+        """Return how many rows are held."""
         return len(self._rows)
-
-
-class _Start(NamedTuple):
-    """What was done before the restart: below ``seen``, what is late, has no time, or stands before ``frontier``."""
-
-    seen: int
-    frontier: Place
 
 
 class InTimeOrder:
@@ -188,9 +256,9 @@ class InTimeOrder:
 
     Popped is exactly what is late, has no time, or stands before the *frontier*. So two numbers tell a restart, which
     reads from the first row that was still held, which of the rows after it are done: those below ``seen`` that are
-    late, have no time, or stand before the frontier. Whether a row is late follows from the log's order and
-    ``newest`` as of that first row. Nothing is popped before the log was read up to ``seen`` again: the frontier
-    would move past rows that are still to come.
+    late, have no time, or stand before the frontier. Whether a row is late follows from the log's order and from what
+    ``Lateness`` knew before that first row. Nothing is popped before the log was read up to ``seen`` again: the
+    frontier would move past rows that are still to come.
 
     A late row, or one that has no time since it did not decode, goes first, whatever waits; with ``refuses_late`` the
     value of a late one becomes a ``LateRecord``.
@@ -200,22 +268,23 @@ class InTimeOrder:
     """
 
     def __init__(self, allowed_ms: int, start: Progress, *, refuses_late: bool, channels: int | None = None) -> None:
-        self._lateness = Lateness(allowed_ms, channels or 1, start.newest)
+        self._lateness = Lateness(allowed_ms, channels or 1, start)
         self._has_channels = channels is not None
         self._refuses_late = refuses_late
-        self._start = _Start(start.seen or 0, start.frontier or _BEGINNING)
+        self._before = _Before(start)
         self._seen = start.position
-        self._frontier = self._start.frontier
+        self._frontier = self._before.frontier
         self._first: deque[Row] = deque()
         self._heap: list[tuple[int, int, Row]] = []
-        self._open: deque[tuple[int, _Newest]] = deque()
-        """Offsets in the log's order, each with the newest times before it; those done are dropped from the front."""
+        self._open: deque[tuple[int, _Stand]] = deque()
+        """Offsets in the log's order, each with what was known before it; those done are dropped from the front."""
         self._done: set[int] = set()
 
     def hold(self, row: Row) -> None:
         """Take the next row of the log, unless it was done before the restart."""
         offset, place = row.offset, (row.time_ms, row.offset)
-        self._open.append((offset, self._lateness.newest))
+        self._lateness.enter(offset)
+        self._open.append((offset, self._lateness.stand))
         self._seen = max(self._seen, offset + 1)
         if isinstance(row.value, Marker):
             self._lateness.advance(row.time_ms, row.value.channel)
@@ -224,7 +293,7 @@ class InTimeOrder:
         timeless = isinstance(row.value, RecordError)
         channel = channel_of(row.record) if self._has_channels else 0
         late = not timeless and self._lateness.see(row.time_ms, channel)
-        if offset < self._start.seen and (timeless or late or place < self._start.frontier):
+        if self._before.did(row, first=timeless or late):
             self._done.add(offset)
         elif timeless:
             self._first.append(row)
@@ -238,7 +307,7 @@ class InTimeOrder:
         if self._has_channels:
             idle = self._lateness.all_idle
         elif idle:  # all that there is was read
-            self._start = self._start._replace(seen=0)
+            self._before.seen = 0
         if self._rereads:
             return None
         if self._first:
@@ -252,27 +321,36 @@ class InTimeOrder:
     def bound_ms(self) -> int | None:
         """Return the time from which on rows may still come."""
         watermark = self._lateness.watermark_ms
-        if self._rereads or (self._has_channels and watermark is None):
+        if self._rereads:
             return _BEGINNING[0]
         if self._has_channels and self._lateness.all_idle:
             return IDLE_MS
+        if self._has_channels and watermark is None:
+            return _BEGINNING[0]
         return watermark if self._heap or self._has_channels else None
 
     def watermark_ms(self) -> int | None:
         """Return the time before which all is popped: the watermark, unless rows before it wait for other topics."""
         watermark, popped = self._lateness.watermark_ms, self._frontier[0]
-        if watermark is None or self._rereads:
+        if self._rereads or (watermark is None and popped == _BEGINNING[0]):
             return None
+        if watermark is None:  # some channels have only ever been idle: what was popped is done all the same
+            return popped
         return max(popped, min(watermark, self._heap[0][0]) if self._heap else watermark)
 
     @property
     def _rereads(self) -> bool:
-        return self._seen < self._start.seen
+        return self._seen < self._before.seen
 
     @property
     def is_urgent(self) -> bool:
         """Return whether rows wait that count as done as soon as they have been seen."""
         return bool(self._first) and not self._rereads
+
+    def is_idle(self, *, silent: bool) -> bool:
+        """Return whether it is silent, or all of its channels said so, and all is popped."""
+        quiet = self._lateness.all_idle if self._has_channels else silent
+        return quiet and not (self._rereads or self._first or self._heap)
 
     def pop(self) -> Row:
         """Return the next row."""
@@ -289,8 +367,10 @@ class InTimeOrder:
         """Return the first offset still held, and what tells which rows after it are done."""
         while self._open and self._open[0][0] in self._done:
             self._done.discard(self._open.popleft()[0])
-        position, newest = self._open[0] if self._open else (self._seen, self._lateness.newest)
-        return Progress(position, newest, max(self._seen, self._start.seen), self._frontier)
+        position, (newest, watermark_ms) = self._open[0] if self._open else (self._seen, self._lateness.stand)
+        seen, rules = max(self._seen, self._before.seen), self._lateness.rules_from(position)
+        return Progress(position, newest, seen, self._frontier, watermark_ms, rules)
 
-    def __len__(self) -> int:
-        return 0 if self._rereads else len(self._first) + len(self._heap)
+    def backlog(self) -> int:
+        """Return how many rows are held, or none where they wait for rows of their own topic: it has to be read on."""
+        return 0 if self.head_ms(idle=False) is None else len(self._first) + len(self._heap)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from streamserve.errors import RecordError
 from streamserve.kafka.marks import Progress, TopicPartitionKey
-from streamserve.records import Coordinates, Emission, RawRecord
+from streamserve.records import Coordinates, Emission, Headers, RawRecord
+
+T = TypeVar("T")
 
 
 def coordinates_of(record: RawRecord) -> Coordinates:
@@ -95,13 +97,41 @@ class RecordBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class InputRows:
+    """The rows of a batch that messages came from, one for each message; asked only when needed."""
+
+    batch: RecordBatch
+    rows: Sequence[int]
+
+    def __call__(self) -> list[Coordinates]:
+        """Return where each message's input came from."""
+        return [coordinates_of(self.batch.records[row]) for row in self.rows]
+
+    def partitions(self) -> list[int]:
+        """Return the partition of each message's input."""
+        return list(map(self.batch.partitions.__getitem__, self.rows))
+
+    def times_ms(self) -> list[int]:
+        """Return the event time of each message's input; the record's timestamp where event times are not read."""
+        times = self.batch.times_ms
+        if times is not None:
+            return list(map(times.__getitem__, self.rows))
+        return [self.batch.records[row].timestamp()[1] for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
 class OutputColumns:
-    """Messages for one topic; ``origins`` gives each message's input, and is asked for only when needed."""
+    """Messages for one topic, and the input of each.
+
+    ``timestamps_ms`` and ``headers`` are those of each message, or empty.
+    """
 
     topic: str
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None]
-    origins: Callable[[], Sequence[Coordinates]]
+    origins: InputRows
+    timestamps_ms: Sequence[int] = ()
+    headers: Sequence[Headers] = ()
 
     def without(self, refused: Collection[Coordinates]) -> OutputColumns:
         """Return the messages whose input is not in ``refused``."""
@@ -109,10 +139,18 @@ class OutputColumns:
         kept = [row for row, origin in enumerate(origins) if origin not in refused]
         if len(kept) == len(origins):
             return self
-        kept_origins = [origins[row] for row in kept]
-        return OutputColumns(
-            self.topic, [self.values[row] for row in kept], [self.keys[row] for row in kept], lambda: kept_origins
+        return replace(
+            self,
+            values=_picked(self.values, kept),
+            keys=_picked(self.keys, kept),
+            origins=InputRows(self.origins.batch, _picked(self.origins.rows, kept)),
+            timestamps_ms=_picked(self.timestamps_ms, kept),
+            headers=_picked(self.headers, kept),
         )
+
+
+def _picked(column: Sequence[T], rows: Sequence[int]) -> list[T]:
+    return [column[row] for row in rows] if column else []
 
 
 @dataclass(slots=True)
@@ -125,6 +163,16 @@ class StepOutput:
         default_factory=list[tuple[Emission, "Coordinates | None"]]
     )
     failures: list[Failure] = field(default_factory=list[Failure])
+
+
+@dataclass(frozen=True, slots=True)
+class DueTimers:
+    """Keys of a table in one partition of a part whose timers are due, and the time of each, in that order."""
+
+    part: str
+    partition: int
+    table: str
+    keys: Sequence[tuple[bytes, int]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,20 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import run_main  # pyright: ignore[reportUnknownVariableType] - untyped in bytewax
 
 from streamserve.codecs.rows import row_encoder
-from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick, coordinates_of
+from streamserve.dataflow.batch import DueTimers, RecordBatch, StepOutput, Tick, coordinates_of
 from streamserve.dataflow.driver import AgentDriver, HandDriver
 from streamserve.dataflow.engine import Engine, Item
 from streamserve.dataflow.intake import Intake, TopicReader
 from streamserve.dataflow.io_driver import IoDriver
+from streamserve.dataflow.joining import topics_read
 from streamserve.dataflow.plan import AgentNode, Part, Plan, WindowNode
 from streamserve.dataflow.runtime import Runtime
 from streamserve.dataflow.scope import EventScope
 from streamserve.dataflow.steps import operators
 from streamserve.dataflow.steps.agents import AgentStep, BatchAgentStep, Side
 from streamserve.dataflow.steps.features import FeatureJoin
+from streamserve.dataflow.steps.joins import JoinStep
+from streamserve.dataflow.steps.labels import LabelsStep
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.dataflow.steps.monitors import Monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
@@ -40,10 +43,11 @@ from streamserve.dataflow.steps.pushes import PUSH, PushStep
 from streamserve.dataflow.steps.regroup import RegroupStep
 from streamserve.dataflow.steps.score import LINEAGE, BuiltScoreStep, FilledObjects, FilledScoreStep, Scorer
 from streamserve.dataflow.steps.tables import TableAccess, WindowAccess
-from streamserve.dataflow.steps.timers import TimerStep
+from streamserve.dataflow.steps.tees import tees_of
+from streamserve.dataflow.steps.timers import KeyTimerStep, TimerStep
 from streamserve.dataflow.steps.windows import WindowStep, WindowSteps
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
-from streamserve.dataflow.views import RecordView
+from streamserve.dataflow.views import PairView, RecordView
 from streamserve.errors import LateRecord, PlanError
 from streamserve.features.base import FeatureReader
 from streamserve.kafka.dead_letters import forwarded
@@ -122,6 +126,8 @@ class Compiler:
         ends = [end for part in self._plan.parts for end in self._part(flow, items, part)]
         if self._plan.timers:
             ends.append(self._timers(items))
+        if any(table.timer for table in self._plan.tables.values()):
+            ends.append(self._key_timers(items))
         merged: Stream[Any] = op.merge("outputs", *ends)
         op.output("kafka_out", merged, EngineSink(self._guarded(self._write)))
         return flow
@@ -153,14 +159,19 @@ class Compiler:
             window.binding.runtime = WindowAccess(window)
 
     def _intake(self, part: Part) -> Intake:
-        needs_time = bool(part.holds(self._plan.topics) or part.tables or part.windows) or bool(
+        needs_time = bool(part.holds(self._plan.topics) or part.states or self._plan.tees_of(part)) or bool(
             self._plan.monitors or self._plan.features
         )
         readers = {
             topic: TopicReader(
                 self._plan.topics[topic],
                 self._runtime.codecs[topic],
-                for_user_code=any(self._shows_events(agent) for agent in part.agents if topic in agent.sources),
+                for_user_code=topic in self._plan.labelled_topics(part)
+                or any(
+                    self._shows_events(agent)
+                    for agent in part.agents
+                    if topic in topics_read(agent.sources, self._plan.joins)
+                ),
                 needs_time=needs_time,
             )
             for topic in part.topics
@@ -186,7 +197,8 @@ class Compiler:
         ]
         ends = [failures]
         if part.windows:
-            windows = WindowSteps([self._window(self._plan.windows[name]) for name in part.windows])
+            steps = [self._window(self._plan.windows[name]) for name in part.windows]
+            windows = WindowSteps(steps, self._policy.settle)
             batches = op.map(f"{part.name}_windows", batches, self._guarded(windows))
             ends.append(op.map(f"{part.name}_window_results", batches, self._guarded(windows.take_results)))
         ends += [self._regroup(batches, RegroupStep(node)) for node in self._plan.regrouped_from(part)]
@@ -194,8 +206,24 @@ class Compiler:
             push = PushStep(pushes)
             batches = op.map(f"{part.name}_pushes", batches, self._guarded(push))
             ends.append(op.map(f"{part.name}_push_failures", batches, self._guarded(self._push_failures(push))))
-        ends.extend(end for agent in part.agents for end in self._agent(flow, batches, agent))
+        ends += [self._labels(batches, name) for name in part.labels]
+        pairs = {name: self._joined(batches, name) for name in part.joins}
+        ends.extend(
+            end for agent in part.agents for end in self._agent(flow, pairs.get(agent.sources[0], batches), agent)
+        )
         return ends
+
+    def _joined(self, batches: Stream[Any], name: str) -> Stream[Any]:
+        step = JoinStep(self._plan.joins[name], self._runtime.codecs, lambda: self._engine.groups)
+        join = self._guarded(step)
+        return op.flat_map(step.name, batches, lambda batch: join(batch) or ())
+
+    def _labels(self, batches: Stream[Any], name: str) -> Stream[Any]:
+        plan, policy = self._plan, self._policy
+        step = LabelsStep(
+            plan.labels[name], plan.performance_topic, lambda: self._engine.groups, policy.refused, self._observer
+        )
+        return op.map(step.id, batches, self._guarded(lambda batch: policy.settle(step(batch), batch)))
 
     def _regroup(self, batches: Stream[Any], step: RegroupStep) -> Stream[Any]:
         return op.map(step.name, batches, self._guarded(lambda batch: self._policy.settle(step(batch), batch)))
@@ -237,11 +265,13 @@ class Compiler:
     def _agent(self, flow: Dataflow, batches: Stream[Any], node: AgentNode) -> list[Stream[Any]]:
         if node.kind == "dataflow":
             return self._operators(flow, batches, node)
-        step = self._step(node)
+        step, tees = self._step(node), tees_of(node, self._plan, self._scorers)
 
         def settle(batch: RecordBatch) -> StepOutput:
             started = self._clock.monotonic()
             output = self._policy.settle(step(batch), batch)
+            if tees is not None:
+                output = tees(output, batch)
             self._observer.processed(node.name, len(batch), self._clock.monotonic() - started)
             return output
 
@@ -251,7 +281,7 @@ class Compiler:
         side = Side(list(self._joins.values()), list(self._scorers.values()), self._monitors, self._policy.refused)
         outcomes = OutcomeWriter(node.name, node.to, self._writers)
         if node.kind == "batch":
-            return BatchAgentStep(node, self._view, outcomes, side)
+            return BatchAgentStep(node, self._view_of(node), outcomes, side, self._policy)
         if node.kind == "agent":
             return AgentStep(node, self._driver(node), outcomes, side, self._policy)
         return self._score(node, outcomes, side)
@@ -297,7 +327,8 @@ class Compiler:
             raise AssertionError("an agent has a function")
         yields = inspect.isasyncgenfunction(inspect.unwrap(node.function))
         start = partial(node.function, scoped=True) if node.is_scoped else node.function
-        record_of = self._scope_of if node.is_scoped else self._view
+        view = self._view_of(node)
+        record_of = partial(EventScope, record_of=view) if node.is_scoped else view
         if node.io:
             driver: AgentDriver = IoDriver(
                 node.name, start, yields=yields, ordering=node.ordering, record_of=record_of, loop=self._loop
@@ -314,8 +345,10 @@ class Compiler:
         self._drivers.append(driver)
         return driver
 
-    def _scope_of(self, batch: RecordBatch, row: int) -> EventScope:
-        return EventScope(batch, row, self._view)
+    def _view_of(self, node: AgentNode) -> Callable[[RecordBatch, int], Any]:
+        """Return what shows ``node`` a record: of a topic, or of a pair."""
+        join = self._plan.joins.get(node.sources[0])
+        return self._view if join is None else PairView(join, self._view)
 
     def _operators(self, flow: Dataflow, batches: Stream[Any], node: AgentNode) -> list[Stream[Any]]:
         if node.to is None:
@@ -330,6 +363,10 @@ class Compiler:
         ticks: Stream[Any] = op.filter("ticks", items, lambda item: isinstance(item, Tick))
         timers = {timer.name: timer for timer in self._plan.timers}
         return op.map("timers", ticks, self._guarded(TimerStep(timers, self._writers, self._loop)))
+
+    def _key_timers(self, items: Stream[Item]) -> Stream[Any]:
+        due: Stream[Any] = op.filter("due", items, lambda item: isinstance(item, DueTimers))
+        return op.map("table_timers", due, self._guarded(KeyTimerStep(self._plan.tables, self._writers, self._loop)))
 
     # --- the end ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from streamserve.dataflow.plan import (
     AgentNode,
     FeaturesNode,
+    GlobalTableNode,
+    JoinNode,
+    LabelsNode,
     ModelNode,
     MonitorNode,
     RegroupNode,
@@ -30,6 +33,9 @@ class Declared:
     timers: dict[str, TimerNode] = field(default_factory=dict[str, TimerNode])
     monitors: dict[str, MonitorNode] = field(default_factory=dict[str, MonitorNode])
     tables: dict[str, TableNode] = field(default_factory=dict[str, TableNode])
+    global_tables: dict[str, GlobalTableNode] = field(default_factory=dict[str, GlobalTableNode])
     windows: dict[str, WindowNode] = field(default_factory=dict[str, WindowNode])
     regroupings: dict[str, RegroupNode] = field(default_factory=dict[str, RegroupNode])
+    joins: dict[str, JoinNode] = field(default_factory=dict[str, JoinNode])
+    labels: dict[str, LabelsNode] = field(default_factory=dict[str, LabelsNode])
     lifespans: list[Callable[[], AsyncIterator[None]]] = field(default_factory=list[Callable[[], AsyncIterator[None]]])

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import gc
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from streamserve.clock import Clock
 from streamserve.dataflow.announcing import Announcing
-from streamserve.dataflow.batch import RecordBatch, StepOutput, Tick, coordinates_of
+from streamserve.dataflow.batch import DueTimers, RecordBatch, StepOutput, Tick, coordinates_of
+from streamserve.dataflow.global_tables import GlobalTables
 from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, newest_by_partition
 from streamserve.dataflow.handover import Handover
+from streamserve.dataflow.held import HeldTables
 from streamserve.dataflow.intake import HELD_ROWS, Intake
+from streamserve.dataflow.merge import Waits
+from streamserve.dataflow.passing import Passing
 from streamserve.dataflow.plan import Plan
 from streamserve.dataflow.schedule import Schedule
+from streamserve.dataflow.stores import let_go, settle
 from streamserve.dataflow.waiting import Waiting
 from streamserve.durations import to_milliseconds
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, StreamserveError, TransactionAborted
@@ -35,7 +40,7 @@ from streamserve.records import Origin, RawRecord
 from streamserve.settings import Settings
 from streamserve.state.base import ChangelogState
 
-Item: TypeAlias = RecordBatch | Tick
+Item: TypeAlias = RecordBatch | DueTimers | Tick
 
 _IDLE_SECONDS = 0.05
 _HOUSEKEEPING_SECONDS = 1.0
@@ -59,6 +64,8 @@ class Stations:
     new_tables: Callable[[Group], dict[str, ChangelogState]]
     flush_pushes: Callable[[], None]
     schedule: Schedule
+    global_tables: GlobalTables
+    held: HeldTables
 
 
 @dataclass(slots=True)
@@ -111,8 +118,9 @@ class Engine:
             settings,
             calls,
             self,
-            reports_ends=any(part.holds(plan.topics) for part in plan.parts) or bool(plan.regroupings),
+            reports_ends=any(part.holds(plan.topics) for part in plan.parts) or plan.feeds_itself,
         )
+        self._passing = Passing(plan)
         self._announcing = Announcing(plan, partitions, clock)
         self._waiting = Waiting(plan, settings, self.consumer, clock)
         self._handover = Handover(plan, settings, calls, self.consumer, self._new_states, self._new_tables, observer)
@@ -182,17 +190,31 @@ class Engine:
     def turn(self) -> list[Item] | None:
         """Return what goes through the dataflow next, nothing for now, or ``None`` at the end."""
         self._observer.progress()
+        if due := self._pass_time():
+            return list(due)
+        self.stations.held.serve(self.groups)
+        self._read_global_tables()
         if self.stopping:
             self._commit()
+            self._settle_stores()
             return None
         if self._is_full():
             self._commit()
             self._keep_house()
         if self._pending:
             return [self._admit(self._pending.popleft())]
-        self._take_over()
+        if self.stations.global_tables.loaded:
+            self._take_over()
         ticks = self._due_ticks()
         return list(ticks) if ticks else self._poll()
+
+    def _read_global_tables(self) -> None:
+        """Read global tables on; nothing is taken over before all are loaded."""
+        tables = self.stations.global_tables
+        were_loaded = tables.loaded
+        tables.step()
+        if tables.loaded and not were_loaded and self._joined and not self._handover.busy:
+            self._observer.ready(True, "")  # a stand-by, as in on_assigned
 
     def _is_full(self) -> bool:
         return self.transaction.is_open and (
@@ -218,7 +240,7 @@ class Engine:
 
     def _arrived(self) -> list[RecordBatch]:
         """Return what can be processed now; an idle worker waits for the first record."""
-        busy = self.transaction.is_open or self._handover.busy
+        busy = self.transaction.is_open or self._handover.busy or not self.stations.global_tables.loaded
         limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
         records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
         return self._sort(records) if records else self._release()
@@ -238,7 +260,7 @@ class Engine:
         for topic, arrived in by_topic.items():
             self._observer.polled(topic, len(arrived))
             intake = self._intake_of(topic)
-            if intake.holds or self._plan.regroupings:
+            if intake.holds or self._plan.feeds_itself:
                 self._waiting.heard(topic, arrived)
             batches.extend(intake.take(topic, arrived))
         return [*batches, *self._release()]
@@ -252,15 +274,26 @@ class Engine:
         for intake in self.stations.intakes.values():
             if intake.holds:
                 waits = self._waiting.of(intake.part)
-                for partition, waited in waits.items():
-                    if (intake.part.name, partition) in self.groups:
-                        self.groups[intake.part.name, partition].idle = waited.idle
-                batches.extend(intake.release(waits))
+                released = intake.release(waits, singly=self._quarantine.one_by_one)
+                moving = {partition for batch in released for partition in batch.watermarks or ()}
+                batches += [*released, *self._rest(intake, waits, moving)]
                 self._bound_read_ahead(intake)
         return batches
 
+    def _rest(self, intake: Intake, waits: Mapping[int, Waits], moving: Collection[int]) -> Iterator[RecordBatch]:
+        """Yield a batch without rows for each group of the part whose watermark moves on since a topic is idle.
+
+        Those that are ``moving`` anyway, with rows or with their watermark, need none.
+        """
+        for group in self.groups.values():
+            if group.part is not intake.part:
+                continue
+            if group.rest(intake.idle(group.partition, waits)) and group.partition not in moving:
+                progress, nothing_new = dict(group.progress), {group.partition: dict[str, int]()}
+                yield RecordBatch(group.part.name, [], [], [], [], [], progress, watermarks=nothing_new)
+
     def _bound_read_ahead(self, intake: Intake) -> None:
-        held = intake.held()
+        held = intake.backlog()
         full = {key for key, rows in held.items() if rows > HELD_ROWS} - self._paused
         drained = {key for key in self._paused if held.get(key, 0) < HELD_ROWS // 2 and key[0] in intake.part.topics}
         self.consumer.pause(full)
@@ -277,6 +310,7 @@ class Engine:
             group.moved = True
         for partition, watermarks in (batch.watermarks or self._watermarks(batch)).items():
             self.groups[batch.part, partition].see(watermarks)
+            self._passing.note((batch.part, partition))
         self._covered.records += len(batch) + len(batch.failures)
         self._sample_times(batch)
         return batch
@@ -292,6 +326,14 @@ class Engine:
         step = max(1, len(batch) // 8)
         if len(self._covered.samples) < _LATENCY_SAMPLES:
             self._covered.samples.extend(record.timestamp()[1] for record in batch.records[::step])
+
+    def _pass_time(self) -> list[DueTimers]:
+        """Let time pass in tables as the last batch has moved their watermark; return the timers that are due."""
+        changed, due = self._passing.take(self.groups)
+        for group in changed:
+            self.transaction.open()
+            group.moved = True
+        return due
 
     def _due_ticks(self) -> list[Tick]:
         """Return the timers that are due for what this worker owns.
@@ -341,6 +383,8 @@ class Engine:
                 columns.values,
                 columns.keys,
                 lambda origins=columns.origins: [Origin(output.step, place) for place in origins()],
+                columns.timestamps_ms,
+                columns.headers,
             )
             self._observer.emitted(columns.topic, len(columns.values))
         for emission, place in output.messages:
@@ -368,7 +412,8 @@ class Engine:
             self._observer.ready(False, "restoring partitions")
         self._observer.assigned(by_topic)
         if not groups:
-            self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
+            if self.stations.global_tables.loaded:
+                self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
             return
         self._handover.begin(groups)
 
@@ -386,8 +431,13 @@ class Engine:
             self.transaction.abort()
             raise TransactionAborted(f"the group gave {len(partitions)} partition(s) away without asking")
         self._commit()
+        self._settle_stores()
         self._handover.park(self.groups)
         self.groups = {}
+
+    def _settle_stores(self) -> None:
+        """Learn, while nobody else may write there, up to where tables on disk hold their changelogs."""
+        settle(self.groups.values(), self._plan, self.consumer, self._settings.instance)
 
     def _take_over(self) -> None:
         """Go on with taking over what was assigned, one bounded piece at a time."""
@@ -396,6 +446,7 @@ class Engine:
             self.groups.update((group.key, group) for group in started)
             self._waiting.begin([key for group in started for key in group.inputs])
             for group in started:
+                self._passing.note(group.key)
                 progress = {topic: progress for (topic, _), progress in group.progress.items()}
                 self.stations.intakes[group.part.name].begin(group.partition, progress)
             self._housekept = self.clock.monotonic()
@@ -439,8 +490,8 @@ class Engine:
     def _announce(self) -> None:
         """Open a transaction for what readers of regrouped topics have not been told, if there is anything."""
         for group in filter(self._announcing.concerns, self.groups.values()):
-            waits = self._waiting.of(group.part)
-            group.idle = waits[group.partition].idle if group.partition in waits else ()
+            intake = self.stations.intakes[group.part.name]
+            group.idle = intake.idle(group.partition, self._waiting.of(group.part))
         if self._announcing.overdue(self.groups.values()):
             self.transaction.open()
             for group in self.groups.values():
@@ -456,9 +507,25 @@ class Engine:
 
     def close(self) -> None:
         """Let go of all clients, whatever state they are in; commits nothing."""
-        for step in (self.transaction.abort, self._handover.forget, self.consumer.close, self.transaction.close):
+        for step in (
+            self.transaction.abort,
+            self._let_go,
+            self._leave_global_tables,
+            self.consumer.close,
+            self._handover.close,
+            self.transaction.close,
+        ):
             with suppress(StreamserveError):  # this incarnation is over for another reason
                 step()
+
+    def _leave_global_tables(self) -> None:
+        if self._stations is not None:
+            self._stations.global_tables.close()
+
+    def _let_go(self) -> None:
+        """Close the stores before the consumer takes leave, which would ask for a commit."""
+        let_go(self.groups.values())
+        self.groups = {}
 
 
 def _cause(error: BaseException) -> str:

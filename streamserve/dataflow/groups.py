@@ -47,7 +47,8 @@ class Group:
 
     ``progress`` says how far each input is processed; ``watermark_ms`` is the event time up to which records are
     expected to be complete, but for ``idle`` topics. ``states`` go into one state record together; ``tables``, and
-    windows among them, have a changelog each.
+    windows among them, have a changelog each. ``clean_at`` has, by table on disk, up to which offset of its changelog
+    the store holds everything; it is empty while records are processed.
     """
 
     part: Part
@@ -58,6 +59,7 @@ class Group:
     state_from: int | None = None
     states: dict[str, GroupState] = field(default_factory=dict[str, GroupState])
     tables: dict[str, ChangelogState] = field(default_factory=dict[str, ChangelogState])
+    clean_at: dict[str, int] = field(default_factory=dict[str, int])
     idle: Collection[str] = ()
     moved: bool = False
     committed_at: float = 0.0
@@ -84,15 +86,27 @@ class Group:
         return [(topic, self.partition) for topic in self.part.topics]
 
     def see(self, newest_ms: Mapping[str, int]) -> None:
-        """Move the watermark on to the least of the topics' newest times seen; it never goes back.
+        """Move the watermark on to the least of the topics' times; it never goes back.
 
-        A topic that is ``idle`` does not hold it back.
+        ``newest_ms`` has the time of topics before which everything is in. A topic that is ``idle`` does not hold the
+        watermark back; another that was not heard of yet does.
         """
         for topic, newest in newest_ms.items():
             self._newest_ms[topic] = max(newest, self._newest_ms.get(topic, newest))
-        low = min(time_ms for topic, time_ms in self._newest_ms.items() if topic in newest_ms or topic not in self.idle)
-        if self.watermark_ms is None or low > self.watermark_ms:
-            self.watermark_ms = low
+        self.watermark_ms = self._next_watermark()
+
+    def rest(self, idle: Collection[str]) -> bool:
+        """Take note of which topics are ``idle``; return whether that alone would move the watermark on."""
+        self.idle = idle
+        return self._next_watermark() != self.watermark_ms
+
+    def _next_watermark(self) -> int | None:
+        """Return what the watermark may be: where all topics are idle, the newest of their times."""
+        known, speaking = self._newest_ms, [topic for topic in self.part.topics if topic not in self.idle]
+        if not known or any(topic not in known for topic in speaking):
+            return self.watermark_ms
+        low = min(known[topic] for topic in speaking) if speaking else max(known.values())
+        return low if self.watermark_ms is None else max(low, self.watermark_ms)
 
     def resume_watermark(self, watermark_ms: int | None) -> None:
         """Go on at a stored watermark: every topic was seen up to there, and holds it back until it speaks again."""

@@ -12,17 +12,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from streamserve.dataflow.groups import Group, GroupKey, GroupState, decode_states
 from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.stores import let_go, on_disk
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.changelog import ChangelogReader
 from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.marks import Committed, OffsetMark, Progress, TopicPartitionKey
 from streamserve.kafka.restore import StateReader, StoredState, Takeover
+from streamserve.monitoring.labels.group import GroupLabels
 from streamserve.observer import Observer
 from streamserve.settings import Settings
 from streamserve.state.base import ChangelogState
+from streamserve.state.store import Store
+
+
+class _Loading(NamedTuple):
+    """A table or window of a group that is read from its changelog."""
+
+    group: Group
+    name: str
+
+    @property
+    def state(self) -> ChangelogState:
+        return self.group.tables[self.name]
 
 
 class Handover:
@@ -52,10 +67,10 @@ class Handover:
         self._takeover: Takeover | None = None
         self._reader: StateReader | None = None
         self._changelogs: ChangelogReader | None = None
-        self._loading: dict[TopicPartitionKey, ChangelogState] = {}
+        self._loading: dict[TopicPartitionKey, _Loading] = {}
         self._restoring: list[Group] = []
         self._starting: list[Group] = []
-        self._parked: Mapping[GroupKey, Group] = {}
+        self._parked: dict[GroupKey, Group] = {}
 
     @property
     def busy(self) -> bool:
@@ -73,13 +88,20 @@ class Handover:
         """Drop a take-over that is under way: what it read holds no more."""
         readers = [reader for reader in (self._reader, self._changelogs) if reader is not None]
         self._takeover = self._reader = self._changelogs = None
+        let_go([*self._restoring, *self._starting])
         self._restoring, self._starting, self._loading = [], [], {}
         for reader in readers:
             reader.close()
 
     def park(self, groups: Mapping[GroupKey, Group]) -> None:
         """Keep ``groups``, all committed, for the case that they come back unchanged."""
-        self._parked = groups
+        self._parked |= groups
+
+    def close(self) -> None:
+        """Drop everything, what is parked included."""
+        let_go(self._parked.values())
+        self._parked = {}
+        self.forget()
 
     def step(self) -> list[Group]:
         """Do the next bounded piece of work; return the groups that are read from now on.
@@ -107,10 +129,11 @@ class Handover:
             state_from = max((m.state_from for m in marks if m.state_from is not None), default=None)
             parked = self._parked.get(group.key)
             if parked is not None and self._unchanged(parked, progress, state_from, marks):
-                self._restoring[index] = parked
+                self._restoring[index] = self._parked.pop(group.key)
                 continue
             group.progress, group.state_from = progress, state_from
             group.resume_watermark(_watermark_of(marks))
+        let_go(self._parked.values())
         self._parked = {}
 
     def _unchanged(
@@ -155,25 +178,34 @@ class Handover:
         for group in self._restoring:
             if not group.tables:
                 group.tables = self._new_tables(group)
-                for name, table in group.tables.items():
-                    self._loading[self._plan.changelog_of(name), group.partition] = table
+                for name in group.tables:
+                    self._loading[self._plan.changelog_of(name), group.partition] = _Loading(group, name)
         if not self._loading:
             self._restored()
             return
         self._changelogs = ChangelogReader(self._plan.app, self._settings, self._calls)
-        self._changelogs.request(dict.fromkeys(self._loading, 0))
+        starts = dict.fromkeys(self._loading, 0)
+        for place, loading in self._loading.items():
+            if (table := on_disk(loading.group).get(loading.name)) is not None:
+                starts[place] = _start_of(table.store, self._changelogs.end(place))
+        self._changelogs.request(starts)
 
     def _read_tables(self, reader: ChangelogReader) -> None:
         columns = reader.step()
         if columns is not None:
             for place, keys, values in columns:
-                self._loading[place].load(keys, values)
+                self._loading[place].state.load(keys, values)
+            for place in {column.place for column in columns}:
+                group, name = self._loading[place]
+                group.clean_at[name] = reader.position(place)
             self._observer.restoring(*reader.progress())
             return
         self._changelogs = None
         reader.close()
-        for table in self._loading.values():
-            table.loaded()
+        for (_, partition), loading in self._loading.items():
+            loading.state.loaded()
+            if isinstance(loading.state, GroupLabels) and loading.state.discarded:
+                self._observer.state_discarded("labels", partition, loading.state.discarded)
         self._loading = {}
         self._restored()
 
@@ -188,9 +220,20 @@ class Handover:
         self._starting = []
         for group in started:
             group.committed_at = time.monotonic()
+            group.clean_at = {}
             self._observer.restored(f"{group.part.name}[{group.partition}]", time.monotonic() - self._began)
         return started
 
 
 def _watermark_of(marks: Sequence[OffsetMark]) -> int | None:
     return max((mark.watermark_ms for mark in marks if mark.watermark_ms is not None), default=None)
+
+
+def _start_of(store: Store, end: int) -> int:
+    """Return the offset from which a changelog that ends at ``end`` is read into ``store``.
+
+    A store that knows more than the changelog belongs to another one: it is emptied.
+    """
+    if store.opened_at is not None and store.opened_at > end:
+        store.clear()
+    return store.opened_at or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby, zip_longest
 from operator import attrgetter
@@ -11,7 +11,7 @@ from typing import Any
 from streamserve.codecs.base import ValueCodec
 from streamserve.dataflow.arrivals import Arrivals, InLogOrder, InTimeOrder, Row
 from streamserve.dataflow.batch import Failure, RecordBatch, column_of
-from streamserve.dataflow.channels import read_marker
+from streamserve.dataflow.channels import IDLE_MS, read_marker
 from streamserve.dataflow.merge import EventTimeMerge, Segment, Waits
 from streamserve.dataflow.plan import Part, TopicNode
 from streamserve.errors import DecodeError, RecordError
@@ -20,8 +20,6 @@ from streamserve.records import RawRecord, to_epoch_ms
 
 HELD_ROWS = 20_000
 """A topic with more rows than this held back is paused until the others catch up."""
-
-_MOST_MS = 2**63
 
 
 class TopicReader:
@@ -33,12 +31,9 @@ class TopicReader:
     def __init__(self, node: TopicNode, codec: ValueCodec[Any], *, for_user_code: bool, needs_time: bool) -> None:
         self.node = node
         self._decode = codec.decode_many if for_user_code else codec.decode_fields
-        self._time_of = _time_getter(node) if needs_time else None
-
-    @property
-    def has_times(self) -> bool:
-        """Return whether event times are read."""
-        return self._time_of is not None
+        self._time_of = _time_getter(node)
+        self.has_times = needs_time
+        """Whether event times are read."""
 
     def decode(self, records: Sequence[RawRecord]) -> list[Any]:
         """Return each record's value, or its ``DecodeError``."""
@@ -50,15 +45,13 @@ class TopicReader:
         Raises:
             DecodeError: the event-time function failed or gave no datetime for some record.
         """
-        if self._time_of is None:
+        if not self.has_times:
             return None
         if self.node.event_time is None:
             return [timestamp for _, timestamp in column_of(records, "timestamp")]
         return [self._time_ms(value) for value in values]
 
     def _time_ms(self, value: Any) -> int:
-        if self._time_of is None:
-            raise AssertionError("times are not read here")
         try:
             instant = self._time_of(value)
         except Exception as error:
@@ -66,10 +59,10 @@ class TopicReader:
             raise DecodeError(text) from error
         if isinstance(instant, datetime):
             return to_epoch_ms(instant)
-        if isinstance(instant, int) and abs(instant) < _MOST_MS:
+        if isinstance(instant, int) and abs(instant) < IDLE_MS:
             return instant
         raise DecodeError(
-            f"topic {self.node.name!r}: event time must be a datetime (or int milliseconds, of 63 bits),"
+            f"topic {self.node.name!r}: event time must be a datetime (or int milliseconds, of 62 bits),"
             f" not {type(instant).__name__}"
         )
 
@@ -104,6 +97,10 @@ class Intake:
 
     def begin(self, partition: int, progress: Mapping[str, Progress]) -> None:
         """Start to take in ``partition``, where each topic was left."""
+        if any(start.skips for start in progress.values()) and not self.holds:
+            self.holds = True  # as the release did that left them half done
+            for reader in self._readers.values():
+                reader.has_times = True
         self._merges[partition] = EventTimeMerge(
             {topic: self._arrivals(topic, progress) for topic in self._part.topics}
         )
@@ -179,17 +176,28 @@ class Intake:
                     checked = error
             yield Row(last_ms, topic, record, checked)
 
-    def release(self, waits: Mapping[int, Waits]) -> list[RecordBatch]:
-        """Return what can be processed now, in rounds: within one, each group's pushes come before its events."""
+    def release(self, waits: Mapping[int, Waits], *, singly: bool = False) -> list[RecordBatch]:
+        """Return what can be processed now, in rounds: within one, each group's pushes come before its events.
+
+        ``singly`` gives each record a batch of its own.
+        """
+        pushes = self._part.push_topics
         segments = [
             [
                 (partition, segment)
-                for segment in merge.release(waits.get(partition, _KNOWS_NOTHING), self._part.push_topics)
+                for segment in merge.release(waits.get(partition, _KNOWS_NOTHING), pushes, singly=singly)
             ]
             for partition, merge in self._merges.items()
         ]
+        if singly:
+            return [self._merged_batch([segment]) for mine in segments for segment in mine]
         rounds = zip_longest(*filter(None, segments))
         return [self._merged_batch([segment for segment in one if segment is not None]) for one in rounds]
+
+    def idle(self, partition: int, waits: Mapping[int, Waits]) -> Collection[str]:
+        """Return the topics of which nothing is to be expected for now, and nothing is held, in ``partition``."""
+        waited = waits.get(partition, _KNOWS_NOTHING)
+        return self._merges[partition].idle(waited) if self.holds else waited.idle
 
     def _merged_batch(self, segments: Sequence[tuple[int, Segment]]) -> RecordBatch:
         rows = [row for _, segment in segments for row in segment.rows]
@@ -211,10 +219,10 @@ class Intake:
         batch.watermarks = {partition: segment.watermarks for partition, segment in segments}
         return batch
 
-    def held(self) -> dict[tuple[str, int], int]:
-        """Return how many rows are held back, by topic and partition."""
+    def backlog(self) -> dict[tuple[str, int], int]:
+        """Return how many rows are held back by other topics alone, by topic and partition."""
         return {
-            (topic, partition): merge.waiting(topic)
+            (topic, partition): merge.backlog(topic)
             for partition, merge in self._merges.items()
             for topic in self._part.topics
         }

@@ -48,20 +48,28 @@ class EventTimeMerge:
         for row in rows:
             self._arrivals[row.topic].hold(row)
 
-    def waiting(self, topic: str) -> int:
-        """Return how many rows of ``topic`` are held back."""
-        return len(self._arrivals[topic])
+    def backlog(self, topic: str) -> int:
+        """Return how many rows of ``topic`` are held back by others alone."""
+        return self._arrivals[topic].backlog()
 
-    def release(self, waits: Waits, push_topics: Collection[str] = ()) -> list[Segment]:
-        """Return the rows that nothing can precede any more, cut into segments that each begin with their pushes."""
-        return list(self._segments(waits, push_topics))
+    def idle(self, waits: Waits) -> set[str]:
+        """Return the topics of which nothing is held and nothing is to be expected for now."""
+        return {topic for topic, arrivals in self._arrivals.items() if arrivals.is_idle(silent=topic in waits.idle)}
 
-    def _segments(self, waits: Waits, push_topics: Collection[str]) -> Iterator[Segment]:
+    def release(self, waits: Waits, push_topics: Collection[str] = (), *, singly: bool = False) -> list[Segment]:
+        """Return the rows that nothing can precede any more, cut into segments that each begin with their pushes.
+
+        ``singly`` cuts after each row, but for urgent ones, which count as done together.
+        """
+        return list(self._segments(waits, push_topics, singly=singly))
+
+    def _segments(self, waits: Waits, push_topics: Collection[str], *, singly: bool) -> Iterator[Segment]:
         rows: list[Row] = []
         pushing = False
         while (topic := self._next(waits)) is not None:
             is_push = topic in push_topics
-            if rows and is_push and not pushing and not self._arrivals[topic].is_urgent:
+            is_cut = singly or (is_push and not pushing)
+            if rows and is_cut and not self._arrivals[topic].is_urgent:
                 yield self._segment(rows)
                 rows = []
             rows.append(self._arrivals[topic].pop())

@@ -13,6 +13,8 @@ from streamserve.features.service import JoinOptions
 
 if TYPE_CHECKING:
     from streamserve.aggregates import Aggregate
+    from streamserve.monitoring.labels.plan import PerformancePlan
+    from streamserve.state.joins import JoinKind
     from streamserve.state.windows import WindowSpec
 
 OnError: TypeAlias = Literal["dead-letter", "skip", "stop"]
@@ -26,6 +28,9 @@ Ordering: TypeAlias = Literal["key", "partition", "unordered"]
 
 Emit: TypeAlias = Literal["close", "change"]
 """When a window's result is written: once it is final, or whenever it changes."""
+
+StoreKind: TypeAlias = Literal["memory", "disk"]
+"""Where a table is kept: in the worker's memory, or in a directory of its own."""
 
 AgentKind: TypeAlias = Literal["agent", "batch", "score", "dataflow"]
 
@@ -143,6 +148,15 @@ class MonitorNode:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyTimerNode:
+    """What runs for a key of ``table`` once the watermark reaches the key's timer; what it yields goes to ``to``."""
+
+    table: str
+    to: str | None
+    function: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class TableNode:
     """A table of values by key, local to the partition of the agents that use it; its changelog is named after it."""
 
@@ -152,6 +166,21 @@ class TableNode:
     default: Callable[[], Any] | None = None
     ttl_ms: int | None = None
     migrate: Callable[[Any], Any] | None = None
+    store: StoreKind = "memory"
+    timers: list[KeyTimerNode] = field(default_factory=list[KeyTimerNode])
+    binding: Binding = field(default_factory=Binding, compare=False, repr=False)
+
+    @property
+    def timer(self) -> KeyTimerNode | None:
+        """Return what runs when a key's timer is due."""
+        return self.timers[0] if self.timers else None
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalTableNode:
+    """A topic of which every worker holds the last value of each key."""
+
+    topic: str
     binding: Binding = field(default_factory=Binding, compare=False, repr=False)
 
 
@@ -185,11 +214,56 @@ class RegroupNode:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinNode:
+    """Pairs of events of topics ``left`` and ``right`` under one key, their times at most ``within_ms`` apart.
+
+    Agents read the pairs under the join's name, as they do a topic's events.
+    """
+
+    name: str
+    left: str
+    right: str
+    within_ms: int
+    kind: JoinKind
+
+    @property
+    def topics(self) -> tuple[str, str]:
+        """Return the names of both topics."""
+        return self.left, self.right
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsNode:
+    """Labels of topic ``labels`` meet predictions of topic ``predictions`` by key, as ``measure`` says.
+
+    ``truth`` reads a label, ``score`` a prediction. ``read_from`` are the topics that predictions are taken from:
+    internal copies (``TeeNode``) where the app makes them itself, else their own.
+    """
+
+    name: str
+    labels: str
+    predictions: str
+    truth: Callable[[Any], Any]
+    score: Callable[[Any], Any]
+    measure: PerformancePlan
+    read_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TeeNode:
+    """What the part that reads ``source`` writes to ``predictions`` also goes to the internal ``topic``."""
+
+    predictions: str
+    source: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Topics that are read together because agents connect them, and those agents.
 
-    Partition *p* of all its topics is one partition group: it is owned, restored and committed as one. ``tables`` and
-    ``windows`` are what lives in it.
+    Partition *p* of all its topics is one partition group: it is owned, restored and committed as one. ``tables``,
+    ``windows``, ``joins`` and ``labels`` are what lives in it.
     """
 
     name: str
@@ -198,6 +272,13 @@ class Part:
     push_topics: frozenset[str]
     tables: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
+    joins: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Return the names of what has a changelog."""
+        return *self.tables, *self.windows, *self.joins, *self.labels
 
     @property
     def past_names(self) -> list[bytes]:
@@ -207,7 +288,7 @@ class Part:
     @property
     def needs_order(self) -> bool:
         """Return whether records are processed in order of event time as far as their topics' lateness allows."""
-        return bool(self.windows)
+        return bool(self.windows or self.joins or self.labels)
 
     @property
     def merges(self) -> bool:
@@ -243,8 +324,12 @@ class Plan:
     lifespans: Sequence[Callable[[], Any]]
     parts: Sequence[Part]
     tables: Mapping[str, TableNode] = field(default_factory=dict[str, TableNode])
+    global_tables: Mapping[str, GlobalTableNode] = field(default_factory=dict[str, GlobalTableNode], kw_only=True)
     windows: Mapping[str, WindowNode] = field(default_factory=dict[str, WindowNode])
     regroupings: Mapping[str, RegroupNode] = field(default_factory=dict[str, RegroupNode])
+    joins: Mapping[str, JoinNode] = field(default_factory=dict[str, JoinNode])
+    labels: Mapping[str, LabelsNode] = field(default_factory=dict[str, LabelsNode])
+    tees: Sequence[TeeNode] = ()
 
     @property
     def dead_letter_topic(self) -> str:
@@ -262,12 +347,17 @@ class Plan:
         return f"{self.app}-features"
 
     @property
+    def performance_topic(self) -> str:
+        """Return the topic of what labels say of predictions."""
+        return f"{self.app}-performance"
+
+    @property
     def state_topic(self) -> str:
         """Return the changelog of the partition groups' state."""
         return f"{self.app}-state-changelog"
 
     def changelog_of(self, name: str) -> str:
-        """Return the changelog of the table or window ``name``."""
+        """Return the changelog of the table, window or join ``name``."""
         return f"{self.app}-{name}-changelog"
 
     @property
@@ -284,18 +374,38 @@ class Plan:
         """Return the topics that belong to the engine, under the app's name."""
         stateful = [self.drift_topic, self.state_topic] if self.is_stateful else []
         regrouped = [node.topic for node in self.regroupings.values()]
-        changelogs = [self.changelog_of(name) for part in self.parts for name in (*part.tables, *part.windows)]
+        changelogs = [self.changelog_of(name) for part in self.parts for name in part.states]
         return [
             self.dead_letter_topic,
             *stateful,
             *([self.features_topic] if self.logs_features else []),
+            *([self.performance_topic] if self.labels else []),
             *changelogs,
             *regrouped,
+            *(tee.topic for tee in self.tees),
         ]
 
     def regrouped_from(self, part: Part) -> list[RegroupNode]:
         """Return the regroupings whose source ``part`` reads."""
         return [node for node in self.regroupings.values() if node.source in part.topics]
+
+    def labelled_topics(self, part: Part) -> set[str]:
+        """Return the topics of ``part`` from which labels and predictions are read."""
+        nodes = [self.labels[name] for name in part.labels]
+        return {topic for node in nodes for topic in (node.labels, *node.read_from)}
+
+    def tees_of(self, part: Part) -> list[TeeNode]:
+        """Return where copies of predictions go that the agents of ``part`` write."""
+        return [tee for tee in self.tees if tee.source in part.topics]
+
+    def fed_by(self, part: Part) -> list[str]:
+        """Return the internal topics that ``part`` writes and others read in order of event time."""
+        return [node.topic for node in (*self.regrouped_from(part), *self.tees_of(part))]
+
+    @property
+    def feeds_itself(self) -> bool:
+        """Return whether some parts write what others read in order of event time."""
+        return bool(self.regroupings or self.tees)
 
     def side_topic(self, topic: str) -> str | None:
         """Return where late records of ``topic`` go as they are, if anywhere."""

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from streamserve.dataflow.declared import Declared
+from streamserve.dataflow.joining import topics_read, wrong_joins, wrong_readers
 from streamserve.dataflow.plan import AgentNode, FeaturesNode, Part, Plan, TopicNode, part_name
+from streamserve.dataflow.tees import circles, with_tees
 from streamserve.dataflow.uses import Uses, find_uses
 from streamserve.errors import PlanError
 
@@ -21,8 +23,13 @@ def make_plan(declared: Declared) -> Plan:
     for problem in _unknown_names(declared):
         raise PlanError(problem)
     uses = find_uses(declared)
+    for problem in wrong_readers(declared, uses):
+        raise PlanError(problem)
     agents = tuple(replace(agent, is_scoped=agent.name in uses.scoped) for agent in declared.agents.values())
+    declared, tees = with_tees(declared, _parts(declared, agents, uses))
     parts = _parts(declared, agents, uses)
+    for problem in circles(parts, declared.topics):
+        raise PlanError(problem)
     return Plan(
         declared.app,
         dict(declared.topics),
@@ -36,13 +43,18 @@ def make_plan(declared: Declared) -> Plan:
         dict(declared.tables),
         dict(declared.windows),
         dict(declared.regroupings),
+        global_tables=dict(declared.global_tables),
+        joins=dict(declared.joins),
+        labels=dict(declared.labels),
+        tees=tees,
     )
 
 
 def _unknown_names(declared: Declared) -> Iterator[str]:
     topics, models = declared.topics, declared.models
+    yield from wrong_joins(declared)
     for agent in declared.agents.values():
-        for name in (*agent.sources, *([agent.to] if agent.to else [])):
+        for name in (*topics_read(agent.sources, declared.joins), *([agent.to] if agent.to else [])):
             if name not in topics:
                 yield f"agent {agent.name!r} uses topic {name!r}, which belongs to another app: declare it on this one"
         if agent.model is not None and agent.model not in models:
@@ -54,7 +66,26 @@ def _unknown_names(declared: Declared) -> Iterator[str]:
         for name in (window.source, *([window.to] if window.to else [])):
             if name not in topics:
                 yield f"window {window.name!r} uses topic {name!r}, which belongs to another app"
+    yield from _wrong_labels(declared)
+    yield from _wrong_tables(declared)
     yield from _wrong_pushes(topics, declared.features)
+
+
+def _wrong_labels(declared: Declared) -> Iterator[str]:
+    for node in declared.labels.values():
+        for name in (node.labels, node.predictions):
+            if name not in declared.topics:
+                yield f"labels {node.name!r} use topic {name!r}, which belongs to another app"
+        if node.name in declared.agents:
+            yield f"labels {node.name!r} have the name of an agent: give them another name="
+
+
+def _wrong_tables(declared: Declared) -> Iterator[str]:
+    for name in declared.global_tables.keys() - declared.topics.keys():
+        yield f"a global table is of topic {name!r}, which belongs to another app: declare it on this one"
+    for table in declared.tables.values():
+        if table.timer is not None and table.timer.to is not None and table.timer.to not in declared.topics:
+            yield f"the timer of table {table.name!r} uses topic {table.timer.to!r}, which belongs to another app"
 
 
 def _wrong_pushes(topics: Mapping[str, TopicNode], features: Mapping[str, FeaturesNode]) -> Iterator[str]:
@@ -69,13 +100,16 @@ def _wrong_pushes(topics: Mapping[str, TopicNode], features: Mapping[str, Featur
 def _parts(declared: Declared, agents: Sequence[AgentNode], uses: Uses) -> list[Part]:
     """Return the connected parts: topics that some agent reads together, or that feed what another's events ask."""
     topics = declared.topics
-    together = [frozenset(agent.sources) for agent in agents]
+    sources = {agent.name: topics_read(agent.sources, declared.joins) for agent in agents}
+    together = [frozenset(names) for names in sources.values()]
     together += [frozenset([node.source]) for node in declared.windows.values()]
     together += [frozenset([node.source]) for node in declared.regroupings.values()]
+    together += [frozenset([node.labels, *node.read_from]) for node in declared.labels.values()]
     for agent in agents:
-        together += [frozenset([*agent.sources, declared.windows[name].source]) for name in uses.windows[agent.name]]
+        windows = [declared.windows[name].source for name in uses.windows[agent.name]]
+        together += [frozenset([*sources[agent.name], source]) for source in windows]
     for node in declared.features.values():
-        asking = [topic for agent in agents for topic in agent.sources if topics[topic].value_type is node.event]
+        asking = [topic for agent in agents for topic in sources[agent.name] if topics[topic].value_type is node.event]
         if node.pushes and asking:
             together.append(frozenset([*asking, *(push.topic for push in node.pushes)]))
     pushed = {push.topic for node in declared.features.values() for push in node.pushes}
@@ -83,13 +117,13 @@ def _parts(declared: Declared, agents: Sequence[AgentNode], uses: Uses) -> list[
     parts: list[Part] = []
     for group in _connected(together):
         names = tuple(sorted(group, key=order.__getitem__))
-        mine = tuple(agent for agent in agents if agent.sources[0] in group)
+        mine = tuple(agent for agent in agents if sources[agent.name][0] in group)
         parts.append(Part(part_name(names[0]), names, mine, frozenset(pushed & group)))
     return sorted(parts, key=lambda part: order[part.topics[0]])
 
 
 def _with_state(part: Part, parts: Sequence[Part], uses: Uses, declared: Declared) -> Part:
-    """Return ``part`` with the tables and windows that live in it."""
+    """Return ``part`` with the state that lives in it."""
     names = {agent.name for agent in part.agents}
     mine = {table for table in declared.tables if any(table in uses.tables[name] for name in names)}
     for other in parts:
@@ -104,6 +138,8 @@ def _with_state(part: Part, parts: Sequence[Part], uses: Uses, declared: Declare
         part,
         tables=tuple(name for name in declared.tables if name in mine),
         windows=tuple(name for name, node in declared.windows.items() if node.source in part.topics),
+        joins=tuple(dict.fromkeys(name for agent in part.agents for name in agent.sources if name in declared.joins)),
+        labels=tuple(name for name, node in declared.labels.items() if node.labels in part.topics),
     )
 
 

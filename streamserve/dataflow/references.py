@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from dis import get_instructions
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, TypeVar
@@ -28,6 +29,16 @@ def used_nodes(function: Callable[..., Any] | None, *kinds: type[N]) -> list[N]:
     """
     nodes = (getattr(item, "node", None) for item in _mentioned(function, set()))
     return list({id(node): node for node in nodes if isinstance(node, kinds)}.values())
+
+
+def mentions(function: Callable[..., Any] | None, name: str) -> bool:
+    """Return whether ``function``, or a function of its own package that it uses, mentions the attribute ``name``.
+
+    >>> mentions(lambda table: table.set_timer, "set_timer"), mentions(lambda table: table, "set_timer")
+    (True, False)
+    """
+    codes = [item.__code__ for item in _mentioned(function, set()) if isinstance(item, FunctionType)]
+    return any(name in inner.co_names for code in codes for inner in _codes(code))
 
 
 def _mentioned(item: Any, seen: set[int]) -> Iterator[Any]:
@@ -63,21 +74,23 @@ def _of_function(function: FunctionType) -> Iterator[Any]:
             continue
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
-    names = set(_names(function.__code__))
+    mentioned = [step for code in _codes(function.__code__) for step in get_instructions(code)]
+    names = {step.argval for step in mentioned if step.opname == "LOAD_GLOBAL"}
+    attributes = {step.argval for step in mentioned if step.opname in ("LOAD_ATTR", "LOAD_METHOD")}
     for name in names & function.__globals__.keys():
         value = function.__globals__[name]
         if isinstance(value, ModuleType):
-            yield from (vars(value)[attribute] for attribute in names & vars(value).keys())
+            yield from (vars(value)[attribute] for attribute in attributes & vars(value).keys())
         elif _belongs_to(function, value):
             yield value
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    """Yield the global names and attributes that ``code`` and the functions inside it mention."""
-    yield from code.co_names
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield ``code`` and that of the functions inside it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _codes(constant)
 
 
 def _belongs_to(function: FunctionType, value: Any) -> bool:

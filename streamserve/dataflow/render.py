@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, MonitorNode, Part, Plan, TopicNode
+from streamserve.dataflow.plan import (
+    AgentNode,
+    FeaturesNode,
+    JoinNode,
+    LabelsNode,
+    ModelNode,
+    MonitorNode,
+    Part,
+    Plan,
+    TopicNode,
+)
 
 __all__ = ["as_json", "as_mermaid", "as_text"]
 
@@ -25,6 +35,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
             {"name": node.name, "every_ms": node.every_ms, "to": node.to, "per": node.per} for node in plan.timers
         ],
         "monitors": [_monitor(node) for node in plan.monitors],
+        "joins": [_join(node) for node in plan.joins.values()],
+        "labels": [_labels(node) for node in plan.labels.values()],
         "parts": [
             {"name": part.name, "topics": list(part.topics), "agents": [agent.name for agent in part.agents]}
             for part in plan.parts
@@ -73,6 +85,31 @@ def _monitor(node: MonitorNode) -> dict[str, Any]:
         "slices": list(node.slices),
         "columns": _listed(node.columns),
         "detector_columns": _listed(node.detector_columns),
+    }
+
+
+def _join(node: JoinNode) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "left": node.left,
+        "right": node.right,
+        "within_ms": node.within_ms,
+        "kind": node.kind,
+    }
+
+
+def _labels(node: LabelsNode) -> dict[str, Any]:
+    measure = node.measure
+    return {
+        "name": node.name,
+        "labels": node.labels,
+        "predictions": node.predictions,
+        "read_from": list(node.read_from),
+        "within_ms": measure.within_ms,
+        "task": measure.task,
+        "window": measure.window,
+        "slices": list(measure.slices),
+        "metrics": [type(metric).__name__ for metric in measure.metrics],
     }
 
 
@@ -153,6 +190,12 @@ def _part_lines(plan: Plan, part: Part) -> Iterator[str]:
         for push in node.pushes:
             if push.topic in part.topics:
                 yield f"  pushes  {push.topic} -> {push.push_source} of features {node.service}"
+    for name in part.joins:
+        join = plan.joins[name]
+        yield f"  joins   {join.left} with {join.right} ({join.kind}), within {join.within_ms} ms -> {name}"
+    for labels in map(plan.labels.__getitem__, part.labels):
+        within = f"within {labels.measure.within_ms} ms"
+        yield f"  labels  {labels.labels} for {labels.predictions}, {within} -> {plan.performance_topic}"
     for agent in part.agents:
         asks = [
             *([f"features {agent.features}"] if agent.features else []),
@@ -175,7 +218,8 @@ def _described(node: TopicNode) -> str:
 def as_mermaid(plan: Plan) -> str:
     """Return a Mermaid flowchart: topics are cylinders, agents boxes, features and models round.
 
-    Dotted lines are look-ups and pushes. What agents ask for and send to in their own code is not known, and not drawn.
+    Joins and labels are boxes with bars. Dotted lines are look-ups, pushes and copies. What agents ask for and send to
+    in their own code is not known, and not drawn.
     """
     return "\n".join(["flowchart LR", *_Drawing(plan).lines()])
 
@@ -188,6 +232,7 @@ class _Drawing:
         names = [("topic", name) for name in (*plan.topics, *plan.engine_topics())]
         names += [("features", name) for name in plan.features] + [("model", name) for name in plan.models]
         names += [("agent", node.name) for node in plan.agents] + [("timer", node.name) for node in plan.timers]
+        names += [("join", name) for name in plan.joins] + [("labels", name) for name in plan.labels]
         self._ids: Mapping[tuple[str, str], str] = {name: f"n{number}" for number, name in enumerate(names)}
 
     def lines(self) -> Iterator[str]:
@@ -196,10 +241,12 @@ class _Drawing:
             "features": '(["{}"])',
             "model": '(["{}"])',
             "agent": '["{}"]',
+            "join": '[["{}"]]',
+            "labels": '[["{}"]]',
             "timer": '{{{{"{}"}}}}',
         }
         for (kind, name), node in self._ids.items():
-            label = name if kind in {"topic", "agent"} else f"{kind} {name}"
+            label = name if kind in {"topic", "agent", "join"} else f"{kind} {name}"
             yield f"  {node}{shapes[kind].format(label.replace(chr(34), '#quot;'))}"
         yield from (f"  {edge}" for edge in self._edges())
 
@@ -207,13 +254,16 @@ class _Drawing:
         plan = self._plan
         for agent in plan.agents:
             box = self._ids["agent", agent.name]
-            yield from (f"{self._topic(source)} --> {box}" for source in agent.sources)
+            yield from (f"{self._source(source)} --> {box}" for source in agent.sources)
             if agent.features is not None:
                 yield f"{self._ids['features', agent.features]} -.-> {box}"
             if agent.model is not None:
                 yield f"{self._ids['model', agent.model]} -.-> {box}"
             if agent.to is not None:
                 yield f"{box} --> {self._topic(agent.to)}"
+        for join in plan.joins.values():
+            yield from (f"{self._topic(topic)} --> {self._ids['join', join.name]}" for topic in join.topics)
+        yield from self._label_edges()
         for node in plan.features.values():
             features = self._ids["features", node.service]
             yield from (f"{self._topic(push.topic)} -. push .-> {features}" for push in node.pushes)
@@ -223,6 +273,18 @@ class _Drawing:
             yield f"{self._ids['timer', timer.name]} --> {self._topic(timer.to)}"
         for monitor in plan.monitors:
             yield f"{self._ids['model', monitor.model]} -- drift --> {self._topic(plan.drift_topic)}"
+
+    def _label_edges(self) -> Iterator[str]:
+        plan = self._plan
+        for node in plan.labels.values():
+            box = self._ids["labels", node.name]
+            yield from (f"{self._topic(topic)} --> {box}" for topic in (node.labels, *node.read_from))
+            yield f"{box} --> {self._topic(plan.performance_topic)}"
+        for tee in plan.tees:
+            yield f"{self._topic(tee.predictions)} -. copy .-> {self._topic(tee.topic)}"
+
+    def _source(self, name: str) -> str:
+        return self._ids["join", name] if name in self._plan.joins else self._topic(name)
 
     def _topic(self, name: str) -> str:
         return self._ids["topic", name]

@@ -79,6 +79,10 @@ def schemas(plan: Plan) -> dict[str, dict[str, Any]]:
         from streamserve.monitoring.messages import DriftMessage
 
         found[plan.drift_topic] = json_schema(DriftMessage)
+    if plan.labels:
+        from streamserve.monitoring.labels.messages import PerformanceMessage
+
+        found[plan.performance_topic] = json_schema(PerformanceMessage)
     if plan.logs_features:
         found[plan.features_topic] = json_schema(LoggedFeatures)
     return {name: {**schema, "title": schema.get("title", name)} for name, schema in found.items()}

@@ -6,13 +6,13 @@ is an asyncio task with a context of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.errors import WrongPartition
+from streamserve.errors import ConfigurationError, WrongPartition
 from streamserve.state.pending import Pending
 
 
@@ -26,8 +26,22 @@ class Place(NamedTuple):
 class Scope(Protocol):
     """What user code works on, and what it has changed so far."""
 
-    batch: RecordBatch
     pending: Pending
+
+    @property
+    def part(self) -> str:
+        """Return the part whose state user code works on."""
+        ...
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Return the partitions whose keys may be iterated over, in order."""
+        ...
+
+    @property
+    def windows(self) -> Mapping[str, Sequence[Any]]:
+        """Return the windows' aggregates by name, as each row sees them."""
+        ...
 
     def locate(self, key: bytes) -> Place:
         """Return where ``key`` is, with ``pending`` set to the time of its row.
@@ -38,10 +52,34 @@ class Scope(Protocol):
         ...
 
 
-class EventScope:
+class _OfBatch:
+    """What scopes of records have in common."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self, batch: RecordBatch) -> None:
+        self.batch = batch
+
+    @property
+    def part(self) -> str:
+        """Return the part of the batch."""
+        return self.batch.part
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Return the partitions of the batch."""
+        return sorted(set(self.batch.partitions))
+
+    @property
+    def windows(self) -> Mapping[str, Sequence[Any]]:
+        """Return the windows' aggregates as the rows of the batch see them."""
+        return self.batch.windows
+
+
+class EventScope(_OfBatch):
     """One event: its tables hold the key of its record. ``record_of`` builds the record of a row."""
 
-    __slots__ = ("_record_of", "batch", "pending", "row")
+    __slots__ = ("_record_of", "pending", "row")
 
     def __init__(self, batch: RecordBatch, row: int, record_of: Callable[[RecordBatch, int], Any]) -> None:
         self.batch = batch
@@ -70,13 +108,13 @@ class EventScope:
         return Place(self.batch.partitions[self.row], self.row)
 
 
-class BatchScope:
+class BatchScope(_OfBatch):
     """The rows of a batch agent, which stand or fall together: its tables hold the keys of their records."""
 
-    __slots__ = ("_places", "_rows", "batch", "pending")
+    __slots__ = ("_places", "_rows", "pending")
 
     def __init__(self, batch: RecordBatch, rows: Sequence[int]) -> None:
-        self.batch = batch
+        super().__init__(batch)
         self.pending = Pending(0)
         self._rows = rows
         self._places: dict[bytes | None, Place] | None = None
@@ -92,6 +130,38 @@ class BatchScope:
         if self.batch.times_ms is not None:
             self.pending.now_ms = self.batch.times_ms[place.row]
         return place
+
+
+class TimerScope:
+    """A key whose timer is due at ``at_ms``: its tables hold this key, as of that time."""
+
+    __slots__ = ("_key", "_partition", "part", "pending")
+
+    def __init__(self, part: str, partition: int, key: bytes, at_ms: int) -> None:
+        self.part = part
+        self._partition = partition
+        self._key = key
+        self.pending = Pending(at_ms)
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Return the partition of the key."""
+        return [self._partition]
+
+    @property
+    def windows(self) -> Mapping[str, Sequence[Any]]:
+        """Refuse: aggregates are as of an event's place.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError("windows answer at an event's place: a timer has none, so it cannot ask them")
+
+    def locate(self, key: bytes) -> Place:
+        """Return where the timer's key is."""
+        if key != self._key:
+            raise _foreign("the timer's own")
+        return Place(self._partition, 0)
 
 
 def _foreign(own: str) -> WrongPartition:

@@ -1,41 +1,83 @@
-"""Makes the tables and windows of a partition group, empty, ready to be loaded from their changelogs."""
+"""Makes the tables, windows and joins of a partition group, empty, ready to be loaded from their changelogs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from streamserve.clock import Clock
 from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.json import codec_for
+from streamserve.dataflow.buffered import Buffered
 from streamserve.dataflow.groups import Group
 from streamserve.dataflow.plan import Plan, TableNode
-from streamserve.errors import DecodeError, EncodeError
+from streamserve.errors import DecodeError, EncodeError, StreamserveError
+from streamserve.folders import state_home
+from streamserve.monitoring.labels.group import GroupLabels
+from streamserve.settings import Settings
 from streamserve.state.base import ChangelogState
 from streamserve.state.definition import TableDefinition
+from streamserve.state.disk import DiskStore, require_rocksdict
 from streamserve.state.immutable import is_immutable
-from streamserve.state.store import MemoryStore
+from streamserve.state.joins import StreamJoin
+from streamserve.state.store import MemoryStore, Store
 from streamserve.state.table import TableState
 from streamserve.state.windows import WindowedState
 
 
 class States:
-    """Makes what lives with a partition group, by name."""
+    """Makes what lives with a partition group, by name.
 
-    def __init__(self, plan: Plan) -> None:
+    Raises:
+        ConfigurationError: a table is kept on disk, and rocksdict is missing.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, clock: Clock) -> None:
+        if any(node.store == "disk" for node in plan.tables.values()):
+            require_rocksdict()
+        self._clock = clock
+        self._nodes = plan.tables
+        self._folder = (settings.state_dir or state_home() / "tables") / plan.app / settings.instance
         self._definitions: Mapping[str, TableDefinition[Any]] = {
             name: definition_of(node) for name, node in plan.tables.items()
         }
         self._windows = plan.windows
+        self._labels = plan.labels
+        self._joins = plan.joins
 
     def new(self, group: Group) -> dict[str, ChangelogState]:
-        """Return the tables and windows of ``group``."""
-        states: dict[str, ChangelogState] = {
-            name: TableState(self._definitions[name], MemoryStore()) for name in group.part.tables
-        }
+        """Return the tables, windows and joins of ``group``.
+
+        Raises:
+            ConfigurationError: a table's directory is in use by another process, or cannot be used.
+        """
+        states: dict[str, ChangelogState] = {**self._tables(group)}
+        for name in group.part.labels:
+            states[name] = GroupLabels(self._labels[name].measure, partition=group.partition)
         for name in group.part.windows:
             node = self._windows[name]
             states[name] = WindowedState(name, node.window, node.aggregate)
+        for name in group.part.joins:
+            join = self._joins[name]
+            states[name] = StreamJoin(name, within_ms=join.within_ms, kind=join.kind, payload=Buffered)
         return states
+
+    def _tables(self, group: Group) -> dict[str, TableState[Any]]:
+        """Return the tables of ``group``; when one does not open, none stays open."""
+        tables: dict[str, TableState[Any]] = {}
+        try:
+            for name in group.part.tables:
+                tables[name] = TableState(self._definitions[name], self._store(name, group.partition))
+        except StreamserveError:
+            for table in tables.values():
+                table.store.close(None)
+            raise
+        return tables
+
+    def _store(self, name: str, partition: int) -> Store:
+        if self._nodes[name].store == "memory":
+            return MemoryStore()
+        return DiskStore(self._folder / f"{name}-{partition}", clock=self._clock)
 
 
 def definition_of(node: TableNode) -> TableDefinition[Any]:

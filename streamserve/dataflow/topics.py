@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streamserve.dataflow.plan import Part, Plan
-from streamserve.kafka.admin import TopicSpec, changelog_config, dead_letter_config, regrouped_config
+from streamserve.kafka.admin import TopicSpec, changelog_config, compacted_config, dead_letter_config, regrouped_config
 
 
 def topic_specs(plan: Plan, found: Mapping[str, int], *, partitions: int | None = None) -> list[TopicSpec]:
@@ -16,11 +16,14 @@ def topic_specs(plan: Plan, found: Mapping[str, int], *, partitions: int | None 
     """
     counts = {part.name: _count(part, found, partitions) for part in plan.parts}
     specs = [
-        TopicSpec(topic, counts[part.name] if part.merges else None, _config(plan, topic), f"read by {_readers(part)}")
+        TopicSpec(topic, counts[part.name] if part.merges else None, _config(plan, topic), _purpose(plan, part, topic))
         for part in plan.parts
         for topic in part.topics
     ]
     read = {spec.name for spec in specs}
+    whole = [TopicSpec(name, None, compacted_config(), "held whole by every worker") for name in plan.global_tables]
+    specs += [spec for spec in whole if spec.name not in read]
+    read |= plan.global_tables.keys()
     specs += [
         TopicSpec(name, None, {}, "written by the app")
         for name in plan.topics
@@ -34,8 +37,10 @@ def topic_specs(plan: Plan, found: Mapping[str, int], *, partitions: int | None 
     specs += [
         TopicSpec(plan.changelog_of(name), counts[part.name], changelog_config(), f"changelog of {name}")
         for part in plan.parts
-        for name in (*part.tables, *part.windows)
+        for name in part.states
     ]
+    if plan.labels:
+        specs.append(TopicSpec(plan.performance_topic, None, {}, "labels and live performance"))
     if plan.logs_features:
         specs.append(TopicSpec(plan.features_topic, None, {}, "feature rows as used"))
     return specs
@@ -46,6 +51,7 @@ def written_topics(plan: Plan) -> set[str]:
     read_only = {push.topic for node in plan.features.values() for push in node.pushes}
     read_only |= {topic for part in plan.parts for topic in part.topics}
     outputs = {agent.to for agent in plan.agents if agent.to is not None} | {timer.to for timer in plan.timers}
+    outputs |= {table.timer.to for table in plan.tables.values() if table.timer and table.timer.to}
     outputs |= {window.to for window in plan.windows.values() if window.to is not None}
     return outputs | (plan.topics.keys() - read_only)
 
@@ -56,6 +62,12 @@ def _config(plan: Plan, topic: str) -> dict[str, str]:
 
 def _count(part: Part, found: Mapping[str, int], default: int | None) -> int | None:
     return next((found[topic] for topic in part.topics if topic in found), default)
+
+
+def _purpose(plan: Plan, part: Part, topic: str) -> str:
+    joined = [name for join in plan.joins.values() if topic in join.topics for name in join.topics if name != topic]
+    beside = f", joined with {', '.join(map(repr, joined))}" if joined else ""
+    return f"read by {_readers(part)}{beside}"
 
 
 def _readers(part: Part) -> str:

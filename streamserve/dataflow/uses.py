@@ -30,7 +30,7 @@ def find_uses(declared: Declared) -> Uses:
     used_windows: dict[str, frozenset[str]] = {}
     scoped: set[str] = set()
     for agent in declared.agents.values():
-        tables = {node.name for node in used_nodes(agent.function, TableNode)} | {*agent.tables}
+        tables = _with_timers({node.name for node in used_nodes(agent.function, TableNode)} | {*agent.tables}, declared)
         windows = {node.name for node in used_nodes(agent.function, WindowNode)}
         if tables or windows:
             scoped.add(agent.name)
@@ -40,6 +40,17 @@ def find_uses(declared: Declared) -> Uses:
             raise PlanError(problem)
         used_tables[agent.name], used_windows[agent.name] = frozenset(tables), frozenset(windows)
     return Uses(used_tables, used_windows, frozenset(scoped))
+
+
+def _with_timers(tables: set[str], declared: Declared) -> set[str]:
+    """Return ``tables``, those that their timers use, and so on: they run beside the agent."""
+    found: set[str] = set()
+    left = tables
+    while left:
+        found |= left
+        timers = [node.timer for name in left if (node := declared.tables.get(name)) is not None]
+        left = {node.name for timer in timers if timer for node in used_nodes(timer.function, TableNode)} - found
+    return found
 
 
 def _features_of(agent: AgentNode, declared: Declared) -> Iterator[FeaturesNode]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from streamserve.clock import Clock, SystemClock
 from streamserve.dataflow.compiler import DECODE, LATE, Compiler, DataflowPanic, run_dataflow
 from streamserve.dataflow.engine import Engine, Stations
+from streamserve.dataflow.global_tables import GlobalTables
 from streamserve.dataflow.groups import Group, GroupState
+from streamserve.dataflow.held import HeldTables
 from streamserve.dataflow.plan import OnError, Plan
 from streamserve.dataflow.runtime import OpenReader, Runtime, open_runtime
 from streamserve.dataflow.schedule import Schedule
@@ -66,6 +68,8 @@ class Worker:
     ) -> None:
         self._plan = plan
         self._settings = settings
+        self.tables = HeldTables(plan)
+        """What the worker's tables hold, for other threads."""
         self._observer = CommittedOutcomes(observer or Observer())
         self._readers = readers
         self._runners = runners
@@ -181,9 +185,11 @@ class Worker:
             Stations(
                 compiler.intakes(),
                 monitors.new_states if monitors is not None else _no_states,
-                States(plan).new,
+                States(plan, self._settings, self._clock).new,
                 compiler.flush_pushes,
                 Schedule(plan.timers, self._clock),
+                GlobalTables(plan, self._settings, self._calls, runtime, self._partitions, self._observer),
+                self.tables,
             )
         )
         return compiler

@@ -54,9 +54,19 @@ def changelog_config() -> dict[str, str]:
     }
 
 
+def compacted_config() -> dict[str, str]:
+    """Return the configuration of a topic of which the last value of each key counts."""
+    return {"cleanup.policy": "compact"}
+
+
 def regrouped_config() -> dict[str, str]:
     """Return the configuration of an internal topic of regrouped records, whose timestamps may be of any age."""
-    return {"retention.ms": "-1", "segment.bytes": str(64 << 20), "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    return {
+        "retention.ms": "-1",
+        "segment.bytes": str(64 << 20),
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        "message.timestamp.after.max.ms": str(2**63 - 1),
+    }
 
 
 class Admin:
@@ -104,7 +114,8 @@ class Admin:
         if problems:
             raise TopicError(
                 f"{'; '.join(problems)} on {self._brokers}. 'streamserve topics create MODULE:APP' creates what is"
-                " missing; the number of partitions of an existing topic has to be mended by hand."
+                " missing; the number of partitions of an existing topic has to be mended by hand, or the topic be read"
+                " regrouped (source.group_by), through one with the right number."
             )
 
     def create(self, specs: Sequence[TopicSpec], *, partitions: int, replication: int = -1) -> list[str]:

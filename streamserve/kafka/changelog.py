@@ -46,8 +46,8 @@ class ChangelogReader:
         self._ends: dict[TopicPartitionKey, int] = {}
         self._positions: dict[TopicPartitionKey, int] = {}
 
-    def request(self, places: Mapping[TopicPartitionKey, int]) -> None:
-        """Begin to read each of ``places`` from its offset on; 0 reads all there is.
+    def request(self, places: Mapping[TopicPartitionKey, int], *, follows: bool = False) -> None:
+        """Begin to read each of ``places`` from its offset on; 0 reads all there is. ``follow`` needs ``follows``.
 
         Raises:
             ConfigurationError: a changelog ends before its offset.
@@ -59,7 +59,7 @@ class ChangelogReader:
             if self._starts[place] > self._ends[place]:
                 raise _cut_off(place, offset, self._ends[place])
         self._positions = dict(self._starts)
-        wanted = {place: start for place, start in self._starts.items() if start < self._ends[place]}
+        wanted = {place: start for place, start in self._starts.items() if follows or start < self._ends[place]}
         self._reader.begin(wanted, self._ends)
 
     def step(self) -> list[ChangelogColumns] | None:
@@ -81,6 +81,18 @@ class ChangelogReader:
             self._positions[place] = (run[-1].offset() or 0) + 1
             columns.append(ChangelogColumns(place, [*map(_key, run)], [*map(Message.value, run)]))
         return columns
+
+    def follow(self) -> list[ChangelogColumns]:
+        """Return what is at hand beyond the end, without waiting: once ``step`` has returned ``None``."""
+        return self._columns(self._reader.read(_READ_RECORDS, 0.0))
+
+    def end(self, place: TopicPartitionKey) -> int:
+        """Return the offset after the last of a changelog, as an uncommitted reader sees it."""
+        return self._reader.ends(*place)[1]
+
+    def position(self, place: TopicPartitionKey) -> int:
+        """Return the first offset of a changelog that was not given out."""
+        return self._positions[place]
 
     def progress(self) -> tuple[int, int]:
         """Return how many offsets have been passed, and how many there are to pass."""

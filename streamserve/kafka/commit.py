@@ -111,4 +111,4 @@ def _mark(group: GroupCommit, key: TopicPartitionKey, instance: str) -> OffsetMa
     progress = group.progress.get(key)
     if progress is None:
         return OffsetMark(instance, group.watermark_ms, group.state_from)
-    return OffsetMark(instance, group.watermark_ms, group.state_from, *progress[1:])
+    return OffsetMark.of(instance, group.watermark_ms, group.state_from, progress)

@@ -14,6 +14,7 @@ from streamserve.errors import StreamserveError
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.clients import producer_config, transactional_ids
 from streamserve.kafka.errors import kafka_error, translated
+from streamserve.records import Headers
 from streamserve.settings import Settings
 
 FLUSH_SECONDS = 15.0
@@ -77,6 +78,23 @@ class Producers:
                 produce(topic, value, key, partition)
             except BufferError:
                 self.send(topic, value, key, partition=partition)
+
+    def send_stamped(
+        self,
+        topic: str,
+        values: Iterable[bytes | None],
+        keys: Iterable[bytes | None],
+        timestamps_ms: Iterable[int],
+        headers: Iterable[Headers],
+    ) -> None:
+        """Produce one message per value, with its timestamp and headers; its key decides the partition."""
+        produce = self.current.produce
+        for value, key, time_ms, own in zip(values, keys, timestamps_ms, headers, strict=True):
+            optional: dict[str, Any] = {"timestamp": time_ms, "headers": own}
+            try:
+                produce(topic, value, key, **optional)
+            except BufferError:
+                self.send(topic, value, key, **optional)
 
     def send(self, topic: str, value: bytes | None, key: bytes | None, **optional: Any) -> None:
         """Produce one message; with the queue full, once there is room."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import repeat
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -32,7 +33,7 @@ from streamserve.kafka.errors import kafka_error
 from streamserve.kafka.phases import Phase, Phases
 from streamserve.kafka.producers import FLUSH_SECONDS, Producers
 from streamserve.kafka.quarantine import Quarantine
-from streamserve.records import Emission, Origin
+from streamserve.records import Emission, Headers, Origin
 from streamserve.settings import Settings
 
 __all__ = ["SLOW_COMMIT_SECONDS", "ChangelogBatch", "Frozen", "GroupCommit", "Transaction"]
@@ -98,14 +99,24 @@ class Transaction:
         values: Iterable[bytes | None],
         keys: Iterable[bytes | None],
         origins: Callable[[], Sequence[Origin]],
+        timestamps_ms: Sequence[int] = (),
+        headers: Sequence[Headers] = (),
     ) -> None:
-        """Produce one message per value; ``origins`` names the input of each, and is asked for only when needed."""
+        """Produce one message per value; ``origins`` names the input of each, and is asked for only when needed.
+
+        ``timestamps_ms`` and ``headers`` are those of each message, or empty.
+        """
         if self._quarantine.careful:
-            for value, key, origin in zip(values, keys, origins(), strict=True):
-                self.produce_one(Emission(topic, value, key), origin)
+            stamps = zip(timestamps_ms or repeat(0), headers or repeat(()), strict=False)
+            for value, key, origin, (time_ms, own) in zip(values, keys, origins(), stamps, strict=False):
+                self.produce_one(Emission(topic, value, key, tuple(own), timestamp_ms=time_ms), origin)
             return
         with Aborting(self, f"produce to {topic!r}"):
-            self._calls("producer.produce", self._producers.send_columns, topic, values, keys)
+            if timestamps_ms:
+                send = self._producers.send_stamped
+                self._calls("producer.produce", send, topic, values, keys, timestamps_ms, headers)
+            else:
+                self._calls("producer.produce", self._producers.send_columns, topic, values, keys)
 
     def produce_one(self, emission: Emission, maker: Maker) -> None:
         """Produce one message with everything it may carry; ``maker`` is the input that led to it, or words for it."""

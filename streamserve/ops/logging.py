@@ -158,6 +158,19 @@ class LoggingObserver(Observer):
         """Tell how far the restore of tables and windows is."""
         self._add(logging.INFO, "restoring state", latest={"read": read, "total": total}, unit="steps")
 
+    def global_table(self, topic: str, keys: int, refused: int) -> None:
+        """Sum what is left out of a global table."""
+        if refused:
+            latest = {"keys": keys}
+            self._add(
+                logging.WARNING,
+                "records left out of a global table",
+                {"topic": topic},
+                latest=latest,
+                amount=refused,
+                unit="records",
+            )
+
     def features_unlogged(self, service: str, rows: int) -> None:
         """Sum the feature rows of one service that have no form in the log topic."""
         self._add(logging.WARNING, "feature rows not logged", {"service": service}, amount=rows, unit="rows")

@@ -91,8 +91,9 @@ class SampledHistogram(Collector):
 class PrometheusObserver(Observers):
     """Keeps the metrics of one app in a registry of its own, with those of the process.
 
-    ``max_drift_series`` limits the gauges of drift statistics, of all partitions together; a new series beyond it is
-    dropped and counted in ``streamserve_drift_series_dropped_total``.
+    ``max_drift_series`` limits the gauges of drift statistics, and those of live performance, each of all partitions
+    together; a new series beyond it is dropped and counted in ``streamserve_drift_series_dropped_total``, or
+    ``streamserve_performance_series_dropped_total``.
 
     >>> metrics = PrometheusObserver("flights")
     >>> metrics.committed(500, 0.003)
@@ -113,6 +114,7 @@ class PrometheusObserver(Observers):
                 _FeatureMetrics(self.registry),
                 _ModelMetrics(self.registry),
                 _DriftMetrics(self.registry, max_drift_series),
+                _LabelMetrics(self.registry, max_drift_series),
             ]
         )
 
@@ -252,6 +254,10 @@ class _AssignmentMetrics(Observer):
         self._restores = _histogram(registry, "restore_seconds", "Time to read state back.", None, RESTORE_BUCKETS)
         self._read = _gauge(registry, "restore_read_records", "Changelog records read by the restore that runs.")
         self._total = _gauge(registry, "restore_expected_records", "Changelog records that the restore has to read.")
+        self._global_keys = _gauge(registry, "global_table_keys", "Keys of a topic that is held whole.", "topic")
+        self._global_refused = _counter(
+            registry, "global_table_records_refused", "Records left out of a global table.", "topic"
+        )
         self._discarded = _counter(registry, "state_discarded", "Restores that left something behind.", "state")
         self._lag = _PartitionGauge(registry, "lag_records", "Records behind the position.", "topic", "partition")
 
@@ -266,6 +272,10 @@ class _AssignmentMetrics(Observer):
     def restoring(self, read: int, total: int) -> None:
         self._read.set(read)
         self._total.set(total)
+
+    def global_table(self, topic: str, keys: int, refused: int) -> None:
+        self._global_keys.labels(topic).set(keys)
+        self._global_refused.labels(topic).inc(refused)
 
     def restored(self, group: str, seconds: float) -> None:
         del group
@@ -371,3 +381,43 @@ class _DriftMetrics(Observer):
     def drift_alarm(self, model: str, column: str, detector: str, partition: int, event_time_ms: int) -> None:
         self._alarms.labels(model, column, detector).inc()
         self._last.set(event_time_ms / 1000, model, column, detector, str(partition))
+
+
+class _LabelMetrics(Observer):
+    """What became of predictions and labels, and the metrics of their pairs, of the partitions that this worker owns.
+
+    ``window`` is ``last`` for the last closed window and ``all`` for all time.
+    """
+
+    def __init__(self, registry: CollectorRegistry, limit: int) -> None:
+        self._ended = _counter(
+            registry, "labels", "Predictions and labels, by what became of them.", "labels", "status"
+        )
+        names = ("labels", "model", "version", "slice", "window", "metric", "partition")
+        self._figures = _PartitionGauge(registry, "performance", "A metric of predictions with labels.", *names)
+        self._dropped = _counter(registry, "performance_series_dropped", "Updates without room for a new series.")
+        self._limit = limit
+
+    def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
+        owned = {str(number) for numbers in partitions.values() for number in numbers}
+        self._figures.remove(lambda labels: labels[-1] not in owned)
+
+    def labelled(self, labels: str, status: str, records: int) -> None:
+        self._ended.labels(labels, status).inc(records)
+
+    def performance(
+        self,
+        labels: str,
+        model: str,
+        version: str,
+        slice_: str,
+        window: str,
+        partition: int,
+        figures: Mapping[str, float],
+    ) -> None:
+        for metric, value in figures.items():
+            names = (labels, model, version, slice_, window, metric, str(partition))
+            if len(self._figures) >= self._limit and names not in self._figures:
+                self._dropped.inc()
+            else:
+                self._figures.set(value, *names)

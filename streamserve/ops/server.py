@@ -1,4 +1,4 @@
-"""The HTTP endpoints of a worker: ``/metrics``, ``/healthz`` and ``/readyz``."""
+"""The HTTP endpoints of a worker: ``/metrics``, ``/healthz``, ``/readyz`` and, where they are shown, ``/tables``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import NamedTuple, Self, TypeAlias
 
+from streamserve.dataflow.held import HeldTables
 from streamserve.errors import ConfigurationError
 from streamserve.ops.health import Health
 from streamserve.ops.metrics import CONTENT_TYPE, PrometheusObserver
+from streamserve.ops.tables import ROOT, page
 
 _CLIENT_TIMEOUT_S = 10.0
 
@@ -31,21 +34,30 @@ class OpsServer:
     """Serves metrics and health from a daemon thread, on loopback unless told otherwise.
 
     Plain HTTP without authentication: give it another ``host`` only behind one that guards it. ``port`` 0 takes a
-    free one. Raises ``ConfigurationError`` if the address cannot be bound.
+    free one. With ``tables`` it also shows what they hold. Raises ``ConfigurationError`` if the address cannot be
+    bound.
 
     >>> with OpsServer(PrometheusObserver("flights"), Health()) as server:
     ...     server.url.startswith("http://127.0.0.1:")
     True
     """
 
-    def __init__(self, metrics: PrometheusObserver, health: Health, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        metrics: PrometheusObserver,
+        health: Health,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tables: HeldTables | None = None,
+    ) -> None:
         routes: _Routes = {
             "/metrics": lambda: _Answer(HTTPStatus.OK, CONTENT_TYPE, metrics.render()),
             "/healthz": lambda: _live(health),
             "/readyz": lambda: _ready(health),
         }
         try:
-            self._server = _Server(host, port, _handler(routes))
+            self._server = _Server(host, port, _handler(routes, tables))
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
                 f"cannot serve metrics and health on {host}:{port} ({error}); choose another port, or 0 for a free one"
@@ -100,8 +112,8 @@ class _Server(ThreadingMixIn, TCPServer):
         """Stay silent: a client that hangs up is no event of ours."""
 
 
-def _handler(routes: _Routes) -> type[BaseHTTPRequestHandler]:
-    """Return the class that answers one connection from ``routes``."""
+def _handler(routes: _Routes, tables: HeldTables | None) -> type[BaseHTTPRequestHandler]:
+    """Return the class that answers one connection from ``routes`` and ``tables``."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _CLIENT_TIMEOUT_S
@@ -109,7 +121,7 @@ def _handler(routes: _Routes) -> type[BaseHTTPRequestHandler]:
         sys_version = ""
 
         def do_GET(self) -> None:
-            answer = _answer(routes, self.path.partition("?")[0])
+            answer = _answer(routes, tables, self.path.partition("?")[0])
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(answer.body)))
@@ -126,14 +138,21 @@ def _handler(routes: _Routes) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _answer(routes: _Routes, path: str) -> _Answer:
+def _answer(routes: _Routes, tables: HeldTables | None, path: str) -> _Answer:
     route = routes.get(path)
+    if tables is not None and (path == ROOT or path.startswith(f"{ROOT}/")):
+        route = partial(_table_page, tables, path)
     if route is None:
-        return _json(HTTPStatus.NOT_FOUND, {"error": f"no such page; there are {', '.join(routes)}"})
+        there_are = ", ".join([*routes, *([ROOT] if tables is not None else [])])
+        return _json(HTTPStatus.NOT_FOUND, {"error": f"no such page; there are {there_are}"})
     try:
         return route()
     except Exception as error:
         return _json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": type(error).__name__})
+
+
+def _table_page(tables: HeldTables, path: str) -> _Answer:
+    return _json(*page(tables, path))
 
 
 def _live(health: Health) -> _Answer:

@@ -19,7 +19,7 @@ from streamserve.state.format import VERSION
 if TYPE_CHECKING:
     from rocksdict import Options, Rdict, WriteOptions
 
-__all__ = ["DiskStore"]
+__all__ = ["DiskStore", "require_rocksdict"]
 
 _MIB = 1024 * 1024
 _BLOCK_CACHE = 128 * _MIB
@@ -43,7 +43,7 @@ class DiskStore:
     is_indexed_on_disk: bool = True
 
     def __init__(self, path: Path, *, clock: Clock | None = None, max_age: Duration = "12h") -> None:
-        _require_rocksdict()
+        require_rocksdict()
         self._directory = StateDirectory(
             path, clock or SystemClock(), version=VERSION, max_age_ms=to_milliseconds(max_age)
         )
@@ -124,7 +124,12 @@ class DiskStore:
             return Rdict(str(self._directory.data), _options())
 
 
-def _require_rocksdict() -> None:
+def require_rocksdict() -> None:
+    """Make sure that tables can be kept on disk.
+
+    Raises:
+        ConfigurationError: the extra ``disk`` is not installed.
+    """
     if find_spec("rocksdict") is None:
         raise ConfigurationError(
             "tables on disk need rocksdict: install streamserve[disk], or keep the table in memory."

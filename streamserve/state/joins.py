@@ -8,7 +8,7 @@ each, big-endian, the time signed), record key. Value: format version (1 byte), 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from struct import Struct
@@ -19,7 +19,7 @@ import msgspec
 from streamserve.state.base import Changes
 from streamserve.state.format import VERSION, unknown_version
 
-__all__ = ["JoinKind", "Joined", "LoneRow", "Side", "StreamJoin"]
+__all__ = ["LONELY", "JoinKind", "Joined", "LoneRow", "Side", "StreamJoin"]
 
 Side: TypeAlias = Literal["left", "right"]
 """One of the two streams of a join."""
@@ -29,7 +29,8 @@ JoinKind: TypeAlias = Literal["inner", "left", "outer"]
 
 _SIDES: tuple[Side, Side] = ("left", "right")
 _CODES = {"left": 0, "right": 1}
-_LONELY: dict[JoinKind, tuple[Side, ...]] = {"inner": (), "left": ("left",), "outer": _SIDES}
+LONELY: Mapping[JoinKind, tuple[Side, ...]] = {"inner": (), "left": ("left",), "outer": _SIDES}
+"""The sides whose rows come out without a partner, by the kind of join."""
 _HEADS = Struct(">Bqq")
 _FLAGS = Struct(">B?")
 
@@ -79,6 +80,8 @@ class StreamJoin:
     bounds memory, and the changelog, which never sees a row that came and went between two commits. Cost of a row: its
     partners, and the logarithm of its key's rows. Not thread-safe.
 
+    Payloads come out as the objects that went in, after a restore as what ``payload`` makes of their bytes.
+
     >>> join = StreamJoin("trips", within_ms=100, kind="left")
     >>> join.join(["left", "left", "right"], [b"a", b"b", b"a"], [0, 10, 90], [b"L1", b"L2", b"R1"])
     [Joined(position=2, key=b'a', left_ms=0, right_ms=90, left=b'L1', right=b'R1')]
@@ -89,13 +92,21 @@ class StreamJoin:
         ValueError: the bound is negative.
     """
 
-    def __init__(self, name: str, *, within_ms: int, kind: JoinKind = "inner") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        within_ms: int,
+        kind: JoinKind = "inner",
+        payload: Callable[[bytes], bytes] = bytes,
+    ) -> None:
         if within_ms < 0:
             raise ValueError(f"join {name!r}: rows cannot be {within_ms} ms apart: give a bound of 0 or more")
         self.name = name
         self.within_ms = within_ms
         self.kind: JoinKind = kind
-        self._lonely = _LONELY[kind]
+        self._payload = payload
+        self._lonely = LONELY[kind]
         self._buffers: dict[Side, dict[bytes, list[_Row]]] = {"left": {}, "right": {}}
         self._ages: list[tuple[int, int, _Row]] = []
         self._dirty: dict[int, _Row] = {}
@@ -214,7 +225,7 @@ class StreamJoin:
 
     def loaded(self) -> None:
         """Build the buffers: the changelog's end is reached."""
-        rows = sorted((_row(key, value) for key, value in self._restored.items()), key=_age)
+        rows = sorted((self._row(key, value) for key, value in self._restored.items()), key=_age)
         self._restored = {}
         for row in rows:
             self._buffers[row.side].setdefault(row.key, []).append(row)
@@ -222,15 +233,15 @@ class StreamJoin:
         heapify(self._ages)
         self._arrivals = max((row.arrival + 1 for row in rows), default=0)
 
+    def _row(self, key: bytes, value: bytes) -> _Row:
+        side, time_ms, arrival = _HEADS.unpack_from(key)
+        _, matched = _FLAGS.unpack_from(value)
+        payload = self._payload(value[_FLAGS.size :])
+        return _Row(_SIDES[int(side)], key[_HEADS.size :], time_ms, arrival, payload, matched, stored=True)
+
 
 _time: Callable[[_Row], int] = attrgetter("time_ms")
 _age: Callable[[_Row], tuple[int, int]] = attrgetter("time_ms", "arrival")
-
-
-def _row(key: bytes, value: bytes) -> _Row:
-    side, time_ms, arrival = _HEADS.unpack_from(key)
-    _, matched = _FLAGS.unpack_from(value)
-    return _Row(_SIDES[int(side)], key[_HEADS.size :], time_ms, arrival, value[_FLAGS.size :], matched, stored=True)
 
 
 def _pair(position: int, row: _Row, partner: _Row) -> Joined:

@@ -49,6 +49,13 @@ class TableRecords:
         record = self._changed.get(key, _ABSENT)
         return self._store.get(key) if record is _ABSENT else record
 
+    def find_stored(self, key: bytes) -> bytes | None:
+        """Return the record under ``key`` without what changed since the last ``take_changes``."""
+        record = self._store.get(key)
+        if record is None or self._ttl_ms is None:
+            return record
+        return record if self._lives(record, self._watermark_ms, self._ttl_ms) else None
+
     def find_many(self, keys: Sequence[bytes], times_ms: Sequence[int]) -> list[bytes | None]:
         """Do as ``find`` does, for each key at its time."""
         found = self._store.get_many(keys)

@@ -45,6 +45,7 @@ class TableState(Generic[V]):
 
     def __init__(self, definition: TableDefinition[V], store: Store) -> None:
         self.definition: Final = definition
+        self.store: Final = store
         self._is_frozen = definition.is_frozen
         self._has_ttl = definition.ttl_ms is not None
         self._records = TableRecords(definition.name, store, definition.ttl_ms)
@@ -142,6 +143,11 @@ class TableState(Generic[V]):
             None if record is None else self._decode(key, record)
             for key, record in zip(record_keys, found, strict=True)
         ]
+
+    def committed(self, key: bytes) -> bytes | None:
+        """Return the encoded value of ``key`` as it was when changes were last taken, ``None`` where there was none."""
+        record = self._records.find_stored(key if key >= FIRST_PLAIN else ESCAPED + key)
+        return None if record is None else record[PAYLOAD:]
 
     def set_timer(self, pending: Pending, key: bytes, at_ms: int) -> None:
         """Let ``due`` return ``key`` once the watermark reaches ``at_ms``; the key's earlier timer is replaced."""

@@ -6,7 +6,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from shutil import rmtree
+from tempfile import gettempdir
 from typing import Any, Literal, Self, TypeAlias, cast
+from uuid import uuid4
 
 from typing_extensions import TypeVar
 
@@ -76,6 +80,8 @@ class Harness:
     must give the same answer to the same row: when one raises, the batch is taken apart to find its event, and that
     becomes a dead letter.
 
+    Tables on disk are kept in a folder of the harness's own, unless the app or ``STREAMSERVE_STATE_DIR`` names one.
+
     ``after`` goes on with what another harness has left on its Kafka, as a new release of the app would.
 
     Use it in a ``with`` block; it stops the app at the end. Python's collector of reference cycles is off inside, as
@@ -112,13 +118,17 @@ class Harness:
         after: Harness | None = None,
     ) -> None:
         self._plan = app.plan()
+        self._folder = Path(gettempdir(), f"streamserve-harness-{uuid4().hex}")
         self._clock, self._cluster = _new_kafka(now) if after is None else after.kafka
         for spec in topic_specs(self._plan, {}, partitions=partitions):
             if spec.name in self._cluster.topics:
                 continue
             self._cluster.create_topic(spec.name, spec.partitions or partitions, spec.config)
         start_worker = self._worker_maker(
-            load_settings(app.settings, _SETTINGS), features or {}, models or {}, observer
+            load_settings({"state_dir": self._folder, **app.settings}, _SETTINGS),
+            features or {},
+            models or {},
+            observer,
         )
         self._engine = EngineThread(self._cluster, start_worker)
         self._inbox = Inbox(self._cluster, self._engine.step)
@@ -161,6 +171,7 @@ class Harness:
                 self._inbox.deliver_late()
         finally:
             self._engine.stop()
+            rmtree(self._folder, ignore_errors=True)
 
     # --- what goes in -------------------------------------------------------------------------------------------
 

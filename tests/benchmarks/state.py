@@ -91,7 +91,7 @@ def measure_restore(store: Store, keys: int, ttl_ms: int | None = None) -> dict[
     """Load ``keys`` records of 100 bytes as a restore does, and return rates, seconds and bytes."""
     table = _table(store, ttl_ms)
     before, cpu, wall = _resident_bytes(), 0.0, 0.0
-    for part, values in _parts(keys):
+    for part, values in changelog_parts(keys):
         cpu_start, wall_start = time.thread_time(), time.perf_counter()
         table.load(part, values)
         cpu, wall = cpu + time.thread_time() - cpu_start, wall + time.perf_counter() - wall_start
@@ -133,7 +133,7 @@ def _keys(start: int, stop: int, step: int = 1) -> list[bytes]:
     return [b"key%013d" % number for number in range(start, stop, step)]
 
 
-def _parts(keys: int) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
+def changelog_parts(keys: int) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
     """Give the changelog in parts: each record has its own bytes, which do not compress."""
     head = pack_head(0)
     length = RECORD_BYTES - KEY_BYTES - len(head)

@@ -31,6 +31,7 @@ class Recorder(Observer):
         self.records = 0
         self.skips: Counter[tuple[str, str]] = Counter()
         self.restarts: list[str] = []
+        self.restored_records = 0
         self.is_ready = False
 
     def committed(self, records: int, seconds: float) -> None:
@@ -44,6 +45,10 @@ class Recorder(Observer):
 
     def aborted(self, reason: str, message: str) -> None:
         self.restarts.append(f"{reason}: {message}")
+
+    def restoring(self, read: int, total: int) -> None:
+        del read
+        self.restored_records = max(total, self.restored_records)
 
     def ready(self, ready: bool, why: str) -> None:
         del why

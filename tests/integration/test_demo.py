@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 3000
+ANOMALIES = ("lost", "duplicated", "disordered", "mismatched", "misrolled", "misjudged")
 
 
 def demo(brokers: str, *options: str) -> dict[str, Any]:
@@ -28,15 +29,19 @@ def test_every_flight_has_one_outcome_that_its_logged_features_explain(brokers: 
     found = demo(brokers, "--events", str(EVENTS))
     assert found["events"] == EVENTS
     assert found["predictions"] + found["dead_letters"] == EVENTS
-    assert [found[count] for count in ("lost", "duplicated", "disordered", "mismatched")] == [0, 0, 0, 0]
+    assert {name: found[name] for name in ANOMALIES} == dict.fromkeys(ANOMALIES, 0)
+    assert found["outcomes"]["matched"] == found["records_by_topic"]["arrivals"]
     assert found["records"] == sum(found["records_by_topic"].values()) > 2 * EVENTS
     assert found["events_per_second"] > 0
     assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
     assert 0.6 < found["auc"]["2013-01"] < 0.9
+    assert found["live_auc"] == pytest.approx(found["auc"], abs=1e-4)
+    assert found["held_out"].keys() == {"3"}
 
 
 def test_a_killed_worker_leaves_no_trace_in_the_counts(brokers: str) -> None:
     found = demo(brokers, "--events", str(EVENTS), "--chaos", "1")
     assert found["kills"] == 1
     assert found["predictions"] + found["dead_letters"] == EVENTS
-    assert [found[count] for count in ("lost", "duplicated", "disordered", "mismatched")] == [0, 0, 0, 0]
+    assert {name: found[name] for name in ANOMALIES} == dict.fromkeys(ANOMALIES, 0)
+    assert found["outcomes"]["matched"] == found["records_by_topic"]["arrivals"]

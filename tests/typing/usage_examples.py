@@ -11,7 +11,7 @@ from typing import assert_type
 import bytewax.operators as op  # pyright: ignore[reportMissingTypeStubs] - a module of bytewax itself
 import msgspec
 from bytewax.dataflow import Stream as BytewaxStream
-from river import drift
+from river import drift, metrics
 
 from streamserve import (
     Agent,
@@ -20,6 +20,7 @@ from streamserve import (
     Classification,
     FeatureRow,
     Features,
+    Labels,
     Model,
     Prediction,
     Record,
@@ -62,6 +63,11 @@ assert_type(model, Model[Binary])
 assert_type(app.topic("raw"), Topic[bytes, bytes])
 assert_type(recent, WindowedTable[str, float | None])
 assert_type(flights.group_by("tailnum"), Source[Flight, str])
+assert_type(flights.join(departures, within="1h"), Source[tuple[Flight, Movement], str])
+assert_type(flights.left_join(departures, within="1h", name="left"), Source[tuple[Flight, Movement | None], str])
+assert_type(
+    flights.outer_join(departures, within="1h", name="outer"), Source[tuple[Flight | None, Movement | None], str]
+)
 assert_type(flights.key_by(lambda flight: flight.at.hour, name="by-hour"), Source[Flight, int])
 
 
@@ -179,6 +185,24 @@ async def resources() -> AsyncIterator[None]:
 async def tick() -> AsyncIterator[Delay]:
     yield Delay(flight_id="", probability=0.0)
 
+
+class Arrival(msgspec.Struct, frozen=True):
+    flight_id: str
+    at: datetime
+    delay_minutes: float | None
+
+
+arrivals = app.topic("arrivals", Arrival, key="flight_id", event_time="at")
+quality = app.labels(
+    arrivals,
+    predictions=delays,
+    truth=lambda arrival: arrival.delay_minutes is not None and arrival.delay_minutes > 15,
+    score=lambda delay: delay.probability,
+    within="2d",
+    metrics=[metrics.MCC()],
+    window="month",
+)
+assert_type(quality, Labels[Delay, Arrival])
 
 app.monitor(sizes, detectors=[drift.KSWIN(), drift.binary.DDM()], window=timedelta(hours=1), columns=["value"])
 

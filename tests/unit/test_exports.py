@@ -12,7 +12,7 @@ import pytest
 import streamserve
 from streamserve import App
 
-NOT_BUILT = ("global_table", "labels", "rollout")
+NOT_BUILT = ("rollout",)
 
 
 def modules() -> list[ModuleType]:

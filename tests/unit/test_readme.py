@@ -27,9 +27,12 @@ USED = {
     "The model",
     "Agents",
     "State and time",
+    "Two streams, and the truth that comes later",
     "Test without a broker",
 }
 """Sections whose Python blocks are run here: a new one needs a test."""
+STATEFUL = ("State and time", "Two streams, and the truth that comes later", "Test without a broker")
+"""Sections that add to the app, and its test."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,7 @@ def test_the_stateful_agent_passes_the_test_that_is_shown(folder: Path) -> None:
     readme.lay_out(folder)
     module = importlib.import_module("payments")
     shown = vars(module)
-    for heading in ("Agents", "State and time", "Test without a broker"):
+    for heading in ("Agents", *STATEFUL):
         code = readme.only(heading, "python")
         imports = [line for line in code.splitlines() if line.startswith("from ")]
         exec("\n".join(imports) if heading == "Agents" else code, shown)  # noqa: S102 - the documentation is ours

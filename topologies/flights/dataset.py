@@ -131,20 +131,24 @@ def _flights(year: Flights) -> _Topic:
 
 
 def _departures(year: Flights) -> _Topic:
-    return _movements("departures", year, year.departed, year.departure_delay, key=year.origin)
+    more = {"carrier": year.carrier}
+    return _movements("departures", year, year.departed, year.departure_delay, key=year.origin, more=more)
 
 
 def _arrivals(year: Flights) -> _Topic:
-    return _movements("arrivals", year, year.arrived, year.arrival_delay, key=year.flight_id)
+    return _movements("arrivals", year, year.arrived, year.arrival_delay, key=year.flight_id, more={})
 
 
-def _movements(topic: str, year: Flights, instants: Floats, delays: Floats, *, key: Strings) -> _Topic:
+def _movements(
+    topic: str, year: Flights, instants: Floats, delays: Floats, *, key: Strings, more: Mapping[str, Strings]
+) -> _Topic:
     rows = np.flatnonzero(~np.isnan(delays))
     rows = rows[np.argsort(instants[rows], kind="stable")]
     at = instants[rows].astype(np.int64)
     columns: dict[str, NDArray[np.generic]] = {
         "flight_id": year.flight_id[rows],
         "origin": year.origin[rows],
+        **{name: column[rows] for name, column in more.items()},
         "at": _iso(at),
         "delay": delays[rows].astype(np.int64),
     }

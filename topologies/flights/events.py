@@ -10,7 +10,16 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-__all__ = ["LATE_AFTER_MINUTES", "Arrival", "Delay", "Departure", "Flight", "Weather"]
+__all__ = [
+    "LATE_AFTER_MINUTES",
+    "AircraftSession",
+    "Arrival",
+    "Delay",
+    "Departure",
+    "DepartureHour",
+    "Flight",
+    "Weather",
+]
 
 LATE_AFTER_MINUTES = 15
 """A flight is late when it arrives more minutes after schedule than this: the US DOT counts "late" from 15 on."""
@@ -20,6 +29,12 @@ FlightId: TypeAlias = Annotated[str, Field(min_length=1, max_length=32)]
 
 Airport: TypeAlias = Annotated[str, Field(min_length=3, max_length=3)]
 """FAA code."""
+
+Carrier: TypeAlias = Annotated[str, Field(min_length=2, max_length=2)]
+"""IATA code of the airline."""
+
+TailNumber: TypeAlias = Annotated[str, Field(min_length=2, max_length=8)]
+"""Registration of the aircraft."""
 
 Minutes: TypeAlias = Annotated[int, Field(ge=-720, le=4320)]
 """Minutes after schedule; negative is early."""
@@ -39,9 +54,9 @@ class Flight(BaseModel):
     dest: Airport
     route: Annotated[str, Field(min_length=7, max_length=7)]
     day: Annotated[str, Field(min_length=10, max_length=10)]
-    carrier: Annotated[str, Field(min_length=2, max_length=2)]
+    carrier: Carrier
     number: Annotated[int, Field(ge=1, le=9999)]
-    tailnum: Annotated[str, Field(min_length=2, max_length=8)] | None
+    tailnum: TailNumber | None
     distance: Annotated[int, Field(ge=1, le=12_000)]
     hour: Annotated[int, Field(ge=0, le=23)]
     weekday: Annotated[int, Field(ge=0, le=6)]
@@ -57,6 +72,7 @@ class Departure(BaseModel):
 
     flight_id: FlightId
     origin: Airport
+    carrier: Carrier
     at: AwareDatetime
     delay: Minutes
 
@@ -113,3 +129,25 @@ class Delay(BaseModel):
     label: bool
     model: str
     version: str
+
+
+class DepartureHour(BaseModel):
+    """How many flights left ``origin`` in the hour ``[start, end)``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    origin: Airport
+    start: AwareDatetime
+    end: AwareDatetime
+    value: Annotated[int, Field(ge=1)]
+
+
+class AircraftSession(BaseModel):
+    """How many flights of an aircraft came up in ``[start, end)``: a gap after the last, no further one had."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tailnum: TailNumber
+    start: AwareDatetime
+    end: AwareDatetime
+    value: Annotated[int, Field(ge=1)]

@@ -1,7 +1,8 @@
 """The rows that a model is trained on: for each flight, what serving would have seen at its moment.
 
 The same rules as the online join: the origin's newest weather not later than the flight's event and not older than
-``WEATHER_MAX_AGE``, the route's history as of the day, the aircraft by its tail number; what is not found is missing.
+``WEATHER_MAX_AGE``, the route's history as of the day, the aircraft by its tail number, and how late departures have
+run; what is not found is missing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from streamserve.records import to_datetime
 from topologies.flights.events import Weather
 from topologies.flights.history import load_aircraft, route_history
+from topologies.flights.rolling import rolling_rows
 from topologies.flights.source import Floats, Strings
 from topologies.flights.year import Flights, WeatherHours, joined, load_weather
 
@@ -59,6 +61,7 @@ def model_rows(flights: Flights) -> Rows:
         **_weather_rows(flights, _accepted(load_weather())),
         **_aircraft_rows(flights),
         **_route_rows(flights),
+        **rolling_rows(flights),
     }
 
 

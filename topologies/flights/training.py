@@ -1,8 +1,9 @@
 """Train the delay models and write their packages: ``python -m topologies.flights.training [--registry FOLDER]``.
 
 One scikit-learn pipeline becomes one ONNX graph with an input per column, so that preprocessing cannot differ between
-training and serving. Version 1 learns January and February; version 2, its challenger, January to August; each is
-judged on the month that follows. Needs the extra ``train``.
+training and serving. Version 1 learns January and February; version 2, its challenger, January to August; version 3
+learns what version 1 does, and takes the stream's rolling delays besides. Each is judged on the month that follows.
+Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from streamserve.inference.package import write_package
 from streamserve.inference.registry import Registry
 from topologies.flights.reference import MODELS
 from topologies.flights.report import auc, log_loss
+from topologies.flights.rolling import ROLLING_INPUTS
 from topologies.flights.rows import NUMBER_INPUTS, STRING_INPUTS, Rows, model_rows
 from topologies.flights.source import data_folder
 from topologies.flights.year import Flights, load_flights
@@ -40,11 +42,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-__all__ = ["MODEL", "RECIPES", "Recipe", "Trained", "publish", "train"]
+__all__ = ["CHAMPION", "MODEL", "RECIPES", "Recipe", "Trained", "publish", "train"]
 
 MODEL = "delay"
-INPUTS = (*STRING_INPUTS, *NUMBER_INPUTS)
-
 _TREES = 100
 _LEAVES = 15
 _SEED = 2013
@@ -56,14 +56,27 @@ _TOLERANCE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which months a version learns from and which one judges it; months count from 1."""
+    """Which months a version learns from and which one judges it, from 1 on, and what it takes besides texts."""
 
     version: str
     months: tuple[int, ...]
     held_out: int
+    numbers: tuple[str, ...] = NUMBER_INPUTS
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All inputs, in the order of the graph's."""
+        return (*STRING_INPUTS, *self.numbers)
 
 
-RECIPES = (Recipe("1", (1, 2), held_out=3), Recipe("2", (1, 2, 3, 4, 5, 6, 7, 8), held_out=9))
+RECIPES = (
+    Recipe("1", (1, 2), held_out=3),
+    Recipe("2", (1, 2, 3, 4, 5, 6, 7, 8), held_out=9),
+    Recipe("3", (1, 2), held_out=3, numbers=(*NUMBER_INPUTS, *ROLLING_INPUTS)),
+)
+
+CHAMPION = "3"
+"""The version that the app scores with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +115,16 @@ def train(recipe: Recipe, flights: Flights, rows: Rows) -> Trained:
     labelled = ~np.isnan(flights.late)
     learned = labelled & np.isin(flights.month, recipe.months)
     held_out = labelled & (flights.month == recipe.held_out)
-    model = _pipeline()
-    model.fit(_frame(_taken(rows, learned)), flights.late[learned])
+    mine = {name: rows[name] for name in recipe.inputs}
+    model = _pipeline(recipe.numbers)
+    model.fit(_frame(_taken(mine, learned)), flights.late[learned])
     return Trained(
         recipe=recipe,
-        onnx=_to_onnx(model),
-        learned=_taken(rows, learned),
-        held_out=_taken(rows, held_out),
+        onnx=_to_onnx(model, recipe.numbers),
+        learned=_taken(mine, learned),
+        held_out=_taken(mine, held_out),
         late=flights.late[held_out].astype(np.bool_),
-        probabilities=model.predict_proba(_frame(_taken(rows, held_out)))[:, 1],
+        probabilities=model.predict_proba(_frame(_taken(mine, held_out)))[:, 1],
     )
 
 
@@ -129,10 +143,10 @@ def publish(registry: str | Path, trained: Trained) -> Path:
         name=MODEL,
         version=trained.recipe.version,
         onnx=trained.onnx,
-        inputs=[*map(_text_input, STRING_INPUTS), *map(_number_input, NUMBER_INPUTS)],
+        inputs=[*map(_text_input, STRING_INPUTS), *map(_number_input, trained.recipe.numbers)],
         tensors=[
             *(TensorSpec(name=name, dtype="string") for name in STRING_INPUTS),
-            *(TensorSpec(name=name, dtype="float32") for name in NUMBER_INPUTS),
+            *(TensorSpec(name=name, dtype="float32") for name in trained.recipe.numbers),
         ],
         output=BinaryOutput(probability=OutputColumn(tensor="probabilities", column=1), threshold=_THRESHOLD),
         golden=_golden(trained),
@@ -143,7 +157,7 @@ def publish(registry: str | Path, trained: Trained) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and publish all versions, and let ``champion`` mean the first."""
+    """Train and publish all versions, and let ``champion`` mean the one that takes rolling delays."""
     parser = argparse.ArgumentParser(prog="python -m topologies.flights.training", description=__doc__)
     parser.add_argument("--registry", type=Path, default=MODELS, help="folder to write to (default: %(default)s)")
     registry: Path = parser.parse_args(arguments).registry
@@ -158,10 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = publish(registry, trained)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.metrics.items())
         print(f"{folder}: {figures}")
-    Registry(registry).set_alias(MODEL, "champion", RECIPES[0].version)
+    Registry(registry).set_alias(MODEL, "champion", CHAMPION)
 
 
-def _pipeline() -> Pipeline:
+def _pipeline(numbers: Sequence[str]) -> Pipeline:
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.impute import SimpleImputer
@@ -171,7 +185,7 @@ def _pipeline() -> Pipeline:
     texts = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     columns = [
         ("texts", texts, list(STRING_INPUTS)),
-        ("numbers", SimpleImputer(strategy="median"), list(NUMBER_INPUTS)),
+        ("numbers", SimpleImputer(strategy="median"), list(numbers)),
     ]
     trees = HistGradientBoostingClassifier(
         max_iter=_TREES, max_leaf_nodes=_LEAVES, early_stopping=False, random_state=_SEED
@@ -179,26 +193,27 @@ def _pipeline() -> Pipeline:
     return Pipeline([("columns", ColumnTransformer(columns)), ("trees", trees)])
 
 
-def _to_onnx(model: Pipeline) -> bytes:
+def _to_onnx(model: Pipeline, numbers: Sequence[str]) -> bytes:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
     texts = [(name, StringTensorType([None, 1])) for name in STRING_INPUTS]
-    figures = [(name, FloatTensorType([None, 1])) for name in NUMBER_INPUTS]
+    figures = [(name, FloatTensorType([None, 1])) for name in numbers]
     graph = to_onnx(model, name=MODEL, initial_types=[*texts, *figures], options={"zipmap": False}, target_opset=_OPSET)
     return graph.SerializeToString()
 
 
 def _taken(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
-    return {name: rows[name][chosen] for name in INPUTS}
+    return {name: column[chosen] for name, column in rows.items()}
 
 
 def _frame(rows: Rows) -> pd.DataFrame:
     """Return the rows as the pipeline takes them: numbers in the 32 bits that serving has."""
     import pandas as pd
 
-    texts: Mapping[str, NDArray[Any]] = {name: rows[name].astype(np.object_) for name in STRING_INPUTS}
-    return pd.DataFrame({**texts, **{name: rows[name].astype(np.float32) for name in NUMBER_INPUTS}})
+    kinds = {name: np.object_ if name in STRING_INPUTS else np.float32 for name in rows}
+    columns: Mapping[str, NDArray[Any]] = {name: column.astype(kinds[name]) for name, column in rows.items()}
+    return pd.DataFrame(columns)
 
 
 def _text_input(name: str) -> InputSpec:
@@ -212,10 +227,11 @@ def _number_input(name: str) -> InputSpec:
 def _golden(trained: Trained) -> GoldenSample:
     """Return rows spread over the held-out month with scikit-learn's answers."""
     chosen = np.linspace(0, len(trained.late) - 1, _GOLDEN_ROWS).astype(np.int64)
-    columns = [[_nullable(value) for value in trained.held_out[name][chosen].tolist()] for name in INPUTS]
+    names = trained.recipe.inputs
+    columns = [[_nullable(value) for value in trained.held_out[name][chosen].tolist()] for name in names]
     answers: list[float] = trained.probabilities[chosen].tolist()
     return GoldenSample(
-        rows=tuple(dict(zip(INPUTS, row, strict=True)) for row in zip(*columns, strict=True)),
+        rows=tuple(dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)),
         expected=tuple({"probability": answer, "label": answer > _THRESHOLD} for answer in answers),
         tolerance=_TOLERANCE,
     )

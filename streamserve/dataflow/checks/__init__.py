@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamserve.dataflow.checks import features, models, names, operators, scores, topics
+from streamserve.dataflow.checks import features, labels, models, names, operators, scores, tables, topics
 from streamserve.dataflow.checks.known import look_up
 from streamserve.dataflow.checks.problem import Problem, problem_of
 from streamserve.dataflow.plan import Plan
@@ -16,7 +16,16 @@ from streamserve.settings import Settings
 
 __all__ = ["Problem", "check", "problem_of"]
 
-_CHECKS = (names.problems, topics.problems, features.problems, models.problems, scores.problems, operators.problems)
+_CHECKS = (
+    names.problems,
+    topics.problems,
+    features.problems,
+    models.problems,
+    scores.problems,
+    operators.problems,
+    labels.problems,
+    tables.problems,
+)
 
 
 def check(plan: Plan, settings: Settings, others: Sequence[Plan] = ()) -> list[Problem]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from streamserve.dataflow.checks.known import Known
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.plan import Plan, part_name
 
 __all__ = ["collisions", "problems", "steps_of"]
 
-_ENGINE_STEPS: tuple[str, ...] = ("kafka", "kafka_out", "outputs", "ticks", "timers")
+_ENGINE_STEPS: tuple[str, ...] = ("kafka", "kafka_out", "outputs", "ticks", "timers", "due", "table_timers")
 
 
 def problems(known: Known) -> Iterator[Problem]:
@@ -26,6 +26,7 @@ def problems(known: Known) -> Iterator[Problem]:
 def collisions(plan: Plan, others: Sequence[Plan]) -> Iterator[Problem]:
     """Yield where ``plan`` and ``others``, which run on the same Kafka, would take each other's names."""
     outputs = {agent.to for agent in plan.agents} | {timer.to for timer in plan.timers}
+    outputs |= {table.timer.to for table in plan.tables.values() if table.timer}
     for other in others:
         if other.app == plan.app:
             what = "has the name of another app of the module: both would be one consumer group with one state"
@@ -48,6 +49,8 @@ def _unreached(plan: Plan) -> Iterator[Problem]:
         if agent.to in agent.sources:
             what = f"reads the topic {agent.to!r} that it writes, so that each output is an input again"
             yield Problem(f"agent {agent.name!r}", what, "write to another topic")
+    for name in plan.joins.keys() - {name for part in plan.parts for name in part.joins}:
+        yield Problem(f"join {name!r}", "has no agent, so nothing is joined", "declare one: @app.agent(joined, ...)")
     read = {topic for part in plan.parts for topic in part.topics}
     for node in plan.features.values():
         for push in node.pushes:
@@ -88,8 +91,12 @@ def steps_of(plan: Plan) -> Iterator[tuple[str, str]]:
     for part in {part.name: part for part in plan.parts}.values():
         for suffix in ("", "_decode", "_windows", "_window_results", "_pushes", "_push_failures"):
             yield part.name + suffix, f"topic {part.topics[0]!r}"
+    for node in plan.labels.values():
+        yield part_name(f"labels-{node.name}"), f"labels {node.name!r}"
     for node in plan.regroupings.values():
         yield f"regroup-{node.name}", f"regrouping {node.name!r}"
+    for name in plan.joins:
+        yield f"join-{part_name(name)}", f"join {name!r}"
     for agent in plan.agents:
         suffixes = ("_records", "_failures", "_encode") if agent.kind == "dataflow" else ("",)
         yield from ((agent.name + suffix, f"agent {agent.name!r}") for suffix in suffixes)

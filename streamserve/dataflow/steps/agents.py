@@ -88,7 +88,7 @@ class AgentStep:
         self._driver = driver
         self._writer = writer
         self._side = side
-        self._policy = policy
+        self._tables = _Tables(node, policy)
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
         """Return the outputs of every event in ``batch`` that the agent reads.
@@ -96,49 +96,78 @@ class AgentStep:
         Raises:
             EngineRestart: an event failed after its tables had changed; it is left out next time.
         """
-        selected = batch.select(self._sources)
-        refused = self._policy.refused(self._node.name, selected) if self._node.is_scoped else {}
-        if refused:
-            selected = _without(selected, refused)
+        selected, refused = self._tables.without_refused(batch.select(self._sources))
         outcomes = self._driver.run(selected)
         failed = set(outcomes.errors)
         output = self._writer.write(selected, outcomes)
-        if self._node.is_scoped and len(outcomes.errors) > len(failed):
-            self._policy.leave_out(self._node.name, _fresh_failures(selected, outcomes, failed))
-        output.failures += refused.values()
+        self._tables.check(selected, outcomes, failed)
+        output.failures += refused
         return self._side.collect(selected, output)
 
 
-def _without(batch: RecordBatch, refused: Collection[Coordinates]) -> RecordBatch:
-    return batch.take([row for row, record in enumerate(batch.records) if coordinates_of(record) not in refused])
+class _Tables:
+    """Sees to it that an event which ends as a dead letter leaves nothing in the tables of its agent."""
 
+    def __init__(self, node: AgentNode, policy: FailurePolicy) -> None:
+        self._node = node
+        self._policy = policy
 
-def _fresh_failures(batch: RecordBatch, outcomes: Outcomes, known: Collection[int]) -> list[Failure]:
-    return [Failure(batch.records[row], error) for row, error in outcomes.errors.items() if row not in known]
+    def without_refused(self, batch: RecordBatch) -> tuple[RecordBatch, Collection[Failure]]:
+        """Return ``batch`` without the events that are known to fail once their tables have changed, and those."""
+        refused = self._policy.refused(self._node.name, batch) if self._node.is_scoped else {}
+        if not refused:
+            return batch, ()
+        kept = [row for row, record in enumerate(batch.records) if coordinates_of(record) not in refused]
+        return batch.take(kept), refused.values()
+
+    def check(self, batch: RecordBatch, outcomes: Outcomes, known: Collection[int]) -> None:
+        """Make sure that no rows but the ``known`` ones have failed: the others have changed tables.
+
+        Raises:
+            EngineRestart: some have; they are left out next time.
+        """
+        if self._node.is_scoped and len(outcomes.errors) > len(known):
+            fresh = [Failure(batch.records[row], error) for row, error in outcomes.errors.items() if row not in known]
+            self._policy.leave_out(self._node.name, fresh)
 
 
 class BatchAgentStep:
     """Takes batches through an agent that sees a batch at a time.
 
     A batch whose function raises is halved until only the event at fault is left; what it wrote to tables is undone.
+    With tables, a batch of which it rejects events is taken again without them.
     """
 
     def __init__(
-        self, node: AgentNode, record_of: Callable[[RecordBatch, int], Any], writer: OutcomeWriter, side: Side
+        self,
+        node: AgentNode,
+        record_of: Callable[[RecordBatch, int], Any],
+        writer: OutcomeWriter,
+        side: Side,
+        policy: FailurePolicy,
     ) -> None:
         self._node = node
         self._sources = frozenset(node.sources)
         self._record_of = record_of
         self._writer = writer
         self._side = side
+        self._tables = _Tables(node, policy)
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
-        """Return the outputs of every event in ``batch`` that the agent reads."""
-        selected = batch.select(self._sources)
+        """Return the outputs of every event in ``batch`` that the agent reads.
+
+        Raises:
+            EngineRestart: an event failed after its tables had changed; it is left out next time.
+        """
+        selected, refused = self._tables.without_refused(batch.select(self._sources))
         outcomes = Outcomes(len(selected))
         for start in range(0, len(selected), self._node.max_size):
             self._run(selected, range(start, min(start + self._node.max_size, len(selected))), outcomes)
-        return self._side.collect(selected, self._writer.write(selected, outcomes))
+        failed = set(outcomes.errors)
+        output = self._writer.write(selected, outcomes)
+        self._tables.check(selected, outcomes, failed)
+        output.failures += refused
+        return self._side.collect(selected, output)
 
     def _run(self, batch: RecordBatch, rows: Sequence[int], outcomes: Outcomes) -> None:
         if self._node.function is None:
@@ -151,6 +180,10 @@ class BatchAgentStep:
                 results = self._node.function(
                     taken.values, lambda: list(map(self._record_of, repeat(taken), range(len(rows))))
                 )
+            answers = self._checked(results, len(rows))
+            if scope.pending.changes and any(isinstance(answer, RecordError) for answer in answers):
+                self._run_without_rejected(batch, rows, answers, outcomes)
+                return
             scope.pending.commit()
         except (EngineRestart, OutageError, ConfigurationError):
             raise
@@ -163,18 +196,34 @@ class BatchAgentStep:
             self._run(batch, rows[:middle], outcomes)
             self._run(batch, rows[middle:], outcomes)
             return
-        self._settle(rows, results, outcomes)
+        _settle(rows, answers, outcomes)
 
-    def _settle(self, rows: Sequence[int], results: object, outcomes: Outcomes) -> None:
+    def _run_without_rejected(
+        self, batch: RecordBatch, rows: Sequence[int], answers: Sequence[Any], outcomes: Outcomes
+    ) -> None:
+        """Fail the rows that were rejected, and take the others again: what was written to tables holds no more."""
+        self._side.forget_look()
+        rejected = {row: answer for row, answer in zip(rows, answers, strict=True) if isinstance(answer, RecordError)}
+        _settle(list(rejected), list(rejected.values()), outcomes)
+        kept = [row for row in rows if row not in rejected]
+        if kept:
+            self._run(batch, kept, outcomes)
+
+    def _checked(self, results: object, rows: int) -> Sequence[Any]:
+        """Return the results, of which there has to be one for each of ``rows``."""
         answers = cast("Sequence[Any]", results) if isinstance(results, Sequence) else ()
-        if len(answers) != len(rows):
+        if len(answers) != rows:
             given = f"{len(answers)} results" if isinstance(results, Sequence) else f"a {type(results).__name__}"
             raise ConfigurationError(
-                f"batch agent {self._node.name!r} returned {given} for {len(rows)} events:"
+                f"batch agent {self._node.name!r} returned {given} for {rows} events:"
                 " return one for each, None to filter, or Reject(reason)"
             )
-        for row, result in zip(rows, answers, strict=True):
-            if isinstance(result, RecordError):
-                outcomes.fail(row, result)
-            elif result is not None:
-                outcomes.outputs[row] = [result]
+        return answers
+
+
+def _settle(rows: Sequence[int], answers: Sequence[Any], outcomes: Outcomes) -> None:
+    for row, result in zip(rows, answers, strict=True):
+        if isinstance(result, RecordError):
+            outcomes.fail(row, result)
+        elif result is not None:
+            outcomes.outputs[row] = [result]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 from zlib import crc32
 
 import msgspec
@@ -174,7 +174,7 @@ class FeatureJoin:
         if self._asking is None:
             raise ConfigurationError(f"features {self.node.service!r}: get_many answers inside a batch agent")
         batch, rows = self._asking
-        places = {id(batch.values[row]): row for row in rows}
+        places = {id(event): row for row in rows for event in _events_of(batch.values[row])}
         try:
             asked = [places[id(event)] for event in events]
         except KeyError:
@@ -224,6 +224,15 @@ class FeatureJoin:
             "age_seconds": features.age.total_seconds(),
         }
         return Emission(self._log_topic, msgspec.json.encode(value), record.key())
+
+
+def _events_of(value: Any) -> tuple[Any, ...]:
+    """Return what a batch agent may ask for: the event; of a pair, each of both."""
+    return (value, *cast("tuple[Any, ...]", value)) if _is_pair(value) else (value,)
+
+
+def _is_pair(value: Any) -> bool:
+    return type(value) is tuple
 
 
 class Pusher:

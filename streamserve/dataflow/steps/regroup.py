@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.channels import headers_from
-from streamserve.dataflow.plan import RegroupNode
+from streamserve.dataflow.plan import RegroupNode, part_name
 from streamserve.errors import EncodeError
 from streamserve.records import Emission
 
@@ -16,7 +16,7 @@ class RegroupStep:
     """Forwards the records of one topic as they are: value, headers, timestamp; only the key is another."""
 
     def __init__(self, node: RegroupNode) -> None:
-        self.name = f"regroup-{node.name}"
+        self.name = part_name(f"regroup-{node.name}")
         self._node = node
         self._sources = frozenset([node.source])
         self._keys: KeyCodec[object] = KeyCodec(node.key)

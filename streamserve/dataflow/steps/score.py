@@ -8,13 +8,13 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from streamserve.codecs.base import RowEncoder
-from streamserve.dataflow.batch import Failure, OutputColumns, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driver import Outcomes, agent_error
 from streamserve.dataflow.plan import AgentNode
 from streamserve.dataflow.steps.agents import Side
 from streamserve.dataflow.steps.features import FeatureJoin
 from streamserve.dataflow.steps.models import ModelScorer
-from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter, origins_of
+from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
 from streamserve.errors import ConfigurationError, EncodeError, EngineRestart, OutageError, RecordError
 from streamserve.inference.runner import Scores
 from streamserve.records import Prediction, to_datetime
@@ -108,7 +108,7 @@ class FilledScoreStep:
             if EncodeError in set(map(type, payloads)):
                 payloads, keys, good = self._sift(payloads, keys, good, errors)
             output.columns.append(
-                OutputColumns(self._writer.topic, payloads, keys, origins_of(selected, good))  # pyright: ignore[reportArgumentType] - no errors are left
+                OutputColumns(self._writer.topic, payloads, keys, InputRows(selected, good))  # pyright: ignore[reportArgumentType] - no errors are left
             )
         output.failures = [Failure(selected.records[row], errors[row]) for row in sorted(errors)]
         return self._side.collect(selected, output)

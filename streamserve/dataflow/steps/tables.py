@@ -9,13 +9,15 @@ from typing import Any, cast
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.groups import Group, GroupKey
 from streamserve.dataflow.plan import TableNode, WindowNode
-from streamserve.dataflow.scope import Scope, current
+from streamserve.dataflow.scope import Scope, TimerScope, current
 from streamserve.errors import ConfigurationError
 from streamserve.records import to_epoch_ms
 from streamserve.state.pending import Pending
 from streamserve.state.table import TableState
 
 Groups = Callable[[], Mapping[GroupKey, Group]]
+
+ADD_A_HANDLER = "decorate a function with @table.on_timer()"
 
 
 class TableAccess:
@@ -51,9 +53,17 @@ class TableAccess:
         return state.contains(pending, name)
 
     def set_timer(self, key: Any, at: datetime) -> None:
-        """Set the key's timer."""
+        """Set the key's timer; one that a timer sets is later than itself, or it would run for ever."""
         state, pending, name = self._at(key)
-        state.set_timer(pending, name, to_epoch_ms(at))
+        if self.node.timer is None:
+            raise ConfigurationError(f"table {self.node.name!r}: nothing runs at its timers: {ADD_A_HANDLER}")
+        at_ms = to_epoch_ms(at)
+        if isinstance(current.get(), TimerScope) and at_ms <= pending.now_ms:
+            raise ConfigurationError(
+                f"table {self.node.name!r}: its timer sets the key's next one to a time that is not later than its own:"
+                " it would run for ever"
+            )
+        state.set_timer(pending, name, at_ms)
 
     def delete_timer(self, key: Any) -> None:
         """Forget the key's timer."""
@@ -63,17 +73,17 @@ class TableAccess:
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over keys and values of the partitions that are worked on."""
         scope = _scope(f"table {self.node.name!r}")
-        for partition in sorted(set(scope.batch.partitions)):
-            for name, value in self._state(scope.batch, partition).items(scope.pending):
+        for partition in scope.partitions:
+            for name, value in self._state(scope.part, partition).items(scope.pending):
                 yield key_from_bytes(self.node.key_type, name), value
 
     def _at(self, key: Any) -> tuple[TableState[Any], Pending, bytes]:
         scope = _scope(f"table {self.node.name!r}")
         name = key_to_bytes(key)
-        return self._state(scope.batch, scope.locate(name).partition), scope.pending, name
+        return self._state(scope.part, scope.locate(name).partition), scope.pending, name
 
-    def _state(self, batch: RecordBatch, partition: int) -> TableState[Any]:
-        tables = self._groups()[batch.part, partition].tables
+    def _state(self, part: str, partition: int) -> TableState[Any]:
+        tables = self._groups()[part, partition].tables
         if self.node.name not in tables:
             raise ConfigurationError(
                 f"table {self.node.name!r} is not known to belong to this agent: name it in the decorator, tables=[...]"
@@ -91,10 +101,11 @@ class WindowAccess:
         """Return the aggregate of ``key`` up to the event, itself included."""
         scope = _scope(f"window {self.node.name!r}")
         row = scope.locate(key_to_bytes(key)).row
-        columns = scope.batch.windows
+        columns = scope.windows
         if self.node.name not in columns:
             raise ConfigurationError(
-                f"window {self.node.name!r} is not known to belong to this agent: name it in its own module"
+                f"window {self.node.name!r} is not known to belong to this agent: its function has to mention it by"
+                " name, not reach it through a container or a call"
             )
         return columns[self.node.name][row]
 

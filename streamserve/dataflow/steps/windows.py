@@ -7,25 +7,26 @@ from operator import attrgetter
 from typing import Any, cast
 
 from streamserve.codecs.base import ValueCodec
-from streamserve.dataflow.batch import RecordBatch, Run, StepOutput, column_of
+from streamserve.dataflow.batch import Failure, RecordBatch, Run, StepOutput, column_of
 from streamserve.dataflow.groups import Group, GroupKey
 from streamserve.dataflow.plan import WindowNode
 from streamserve.dataflow.steps.tables import rows_of
 from streamserve.dataflow.steps.writers import TopicWriter
-from streamserve.errors import ConfigurationError, EncodeError
+from streamserve.errors import AgentError, ConfigurationError, EncodeError
 from streamserve.observer import Observer
-from streamserve.records import Coordinates, Emission, Window, to_datetime
+from streamserve.records import Coordinates, Emission, RawRecord, Window, to_datetime
 from streamserve.state.windows import WindowedState, WindowResult
 
 _SEPARATOR = b"\x1f"
-"""Between a record's key and the fields that divide it further (ASCII's unit separator)."""
+"""ASCII's unit separator, between a record's key and the fields that divide it further; in those it becomes a space."""
 
 
 class WindowStep:
     """Runs one window over the batches of its part.
 
     Each row, of whatever topic, gets the aggregate of its key as of its own place; rows of the source are counted
-    first. A batch's results stand in ``RecordBatch.windows`` under the window's name.
+    first. A batch's results stand in ``RecordBatch.windows`` under the window's name. An event on which the aggregate's
+    function raises is a failure of this step: it is not counted, and agents see it all the same.
     """
 
     def __init__(
@@ -46,31 +47,71 @@ class WindowStep:
         """Count ``batch``, note what its rows see, and return the results that are due."""
         column: list[Any] = []
         found: list[WindowResult[Any]] = []
+        output = StepOutput(self._node.name)
         for run in batch.runs():
             state = self._state(batch, run.partition)
-            column += self._count(state, batch, run, found)
+            column += self._count(state, batch, run, found, output.failures)
         batch.windows[self._node.name] = column
         found += self._closed(batch)
-        return StepOutput(self._node.name, messages=self._results.write(found) if self._results else [])
+        if self._results is not None:
+            output.messages = self._results.write(found)
+        return output
 
     def _state(self, batch: RecordBatch, partition: int) -> WindowedState[Any]:
         return cast("WindowedState[Any]", self._groups()[batch.part, partition].tables[self._node.name])
 
     def _count(
-        self, state: WindowedState[Any], batch: RecordBatch, run: Run, found: list[WindowResult[Any]]
+        self,
+        state: WindowedState[Any],
+        batch: RecordBatch,
+        run: Run,
+        found: list[WindowResult[Any]],
+        failures: list[Failure],
     ) -> list[Any]:
         rows = slice(run.start, run.stop)
         keys = self._keys(batch, rows)
         times = (batch.times_ms or [])[rows]
         values, counted = batch.values[rows], rows_of(batch, [self._node.source])[rows]
         before = state.late
-        if self._results is not None and self._node.emit == "change":
-            seen = self._changes(state, keys, times, values, counted, found)
-        else:
-            seen = state.run(keys, times, values, counted)
+        try:
+            if self._results is None or self._node.emit == "close":
+                seen = state.run(keys, times, values, counted)
+            else:
+                if callable(self._node.aggregate.field):
+                    counted = self._without_refused(state, batch.records[rows], values, counted, failures)
+                seen = self._changes(state, keys, times, values, counted, found)
+        except ConfigurationError:
+            raise
+        except Exception:  # of the aggregate's function, which is asked for a whole batch before anything is counted
+            kept = self._without_refused(state, batch.records[rows], values, counted, failures)
+            if kept == list(counted):
+                raise
+            seen = state.run(keys, times, values, kept)
         if state.late > before:
             self._observer.late(self._node.name, state.late - before)
         return seen
+
+    def _without_refused(
+        self,
+        state: WindowedState[Any],
+        records: Sequence[RawRecord],
+        values: Sequence[Any],
+        counted: Sequence[bool],
+        failures: list[Failure],
+    ) -> list[bool]:
+        """Return which rows are counted, less those on which the aggregate's function raises: they are failures."""
+        kept = list(counted)
+        for row, value in enumerate(values):
+            try:
+                if counted[row]:
+                    state.check(value)
+            except ConfigurationError:
+                raise
+            except Exception as raised:
+                kept[row] = False
+                error = AgentError(f"the function of window {self._node.name!r} raised {type(raised).__name__}")
+                failures.append(Failure(records[row], error))
+        return kept
 
     def _changes(
         self,
@@ -106,7 +147,7 @@ class WindowStep:
             return None
         if None in parts:
             return None
-        return _SEPARATOR.join([key, *(str(part).encode() for part in parts)])
+        return _SEPARATOR.join([key, *(str(part).encode().replace(_SEPARATOR, b" ") for part in parts)])
 
     def _closed(self, batch: RecordBatch) -> list[WindowResult[Any]]:
         """Move the windows of the batch's groups on to their watermarks."""
@@ -124,15 +165,16 @@ class WindowStep:
 
 
 class WindowSteps:
-    """Runs all windows of a part; their results are taken by the step after."""
+    """Runs all windows of a part; their results are taken by the step after, their failures settled by ``settle``."""
 
-    def __init__(self, steps: Sequence[WindowStep]) -> None:
+    def __init__(self, steps: Sequence[WindowStep], settle: Callable[[StepOutput], StepOutput]) -> None:
         self._steps = steps
+        self._settle = settle
         self._results: list[tuple[Emission, Coordinates | None]] = []
 
     def __call__(self, batch: RecordBatch) -> RecordBatch:
         """Return ``batch`` with what its rows see."""
-        self._results = [message for step in self._steps for message in step(batch).messages]
+        self._results = [message for step in self._steps for message in self._settle(step(batch)).messages]
         return batch
 
     def take_results(self, _: RecordBatch) -> StepOutput | None:
@@ -175,7 +217,7 @@ class _ResultWriter:
 
     def _shown(self, result: WindowResult[Any]) -> Window[Any]:
         key = result.key.decode(errors="replace")
-        keys = key.split(_SEPARATOR.decode()) if self._node.by else [key]
+        keys = key.rsplit(_SEPARATOR.decode(), len(self._node.by)) if self._node.by else [key]
         return Window(tuple(keys), to_datetime(result.start_ms), to_datetime(result.end_ms), result.value)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.keys import KeyCodec
-from streamserve.dataflow.batch import Failure, OutputColumns, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driver import Outcomes
 from streamserve.dataflow.effects import Send
 from streamserve.errors import EncodeError, RecordError
-from streamserve.records import Coordinates, Emission
+from streamserve.records import Emission
 
 
 class TopicWriter:
@@ -59,11 +59,6 @@ class TopicWriter:
         return Emission(self.topic, payload, key, send.headers, timestamp_ms=send.timestamp_ms)
 
 
-def origins_of(batch: RecordBatch, rows: Sequence[int]) -> Callable[[], list[Coordinates]]:
-    """Return what names the inputs of ``rows`` when asked."""
-    return lambda: [coordinates_of(batch.records[row]) for row in rows]
-
-
 class OutcomeWriter:
     """Turns the outcomes of an agent's events into messages, in the input's order."""
 
@@ -108,7 +103,7 @@ class OutcomeWriter:
         payloads, keys = self._to.encode(values)
         failed = {rows[index]: error for index, error in enumerate(payloads) if isinstance(error, EncodeError)}
         if not failed:
-            return OutputColumns(self._to.topic, payloads, keys, origins_of(batch, rows))  # pyright: ignore[reportArgumentType] - no errors are left
+            return OutputColumns(self._to.topic, payloads, keys, InputRows(batch, rows))  # pyright: ignore[reportArgumentType] - no errors are left
         for row, error in failed.items():
             outcomes.fail(row, error)
         return self._columns(batch, outcomes)

@@ -123,6 +123,10 @@ class WindowedState(Generic[A]):
             is_update = self._without_late(keys, times_ms, is_update)
         return self._windows.run(keys, times_ms, column, is_update)
 
+    def check(self, value: Any) -> None:
+        """Raise what counting the event ``value`` would raise, if anything."""
+        column_of(self.aggregate, [value])
+
     def changes(
         self, keys: Sequence[bytes | None], times_ms: Sequence[int], values: Sequence[Any]
     ) -> list[WindowResult[A] | None]:

@@ -165,9 +165,10 @@ class MemoryConsumer:
     def get_watermark_offsets(
         self, partition: TopicPartition, timeout: float = -1, cached: bool = False
     ) -> tuple[int, int]:
-        """Return the first offset, which is 0, and the next to be written."""
-        del timeout, cached
-        return 0, self._cluster.log(partition.topic, partition.partition).end
+        """Return the first offset, which is 0, and where this reader's view ends; ``cached``, where the log ends."""
+        del timeout
+        log = self._cluster.log(partition.topic, partition.partition)
+        return 0, log.readable_end(committed=self._committed_only and not cached)
 
     def position(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Return where each of ``partitions`` is read next."""

@@ -14,6 +14,9 @@ from streamserve import App, Regression, Stream, Topic
 from streamserve.agents import Batch
 from streamserve.dataflow.runtime import OpenReader
 from streamserve.features.memory import MemoryReader
+from tests.integration.apps.joins import joined
+from tests.integration.apps.judged import judged
+from tests.integration.apps.state import counted, windowed
 
 SERVICE = "weights"
 MODEL = "model"
@@ -120,6 +123,10 @@ TOPOLOGIES: Mapping[str, Callable[[str, Path], App]] = {
     "strict": strict,
     "monitored": monitored,
     "merged": merged,
+    "counted": counted,
+    "windowed": windowed,
+    "joined": joined,
+    "judged": judged,
 }
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamserve.dataflow.arrivals import Arrivals, InLogOrder, InTimeOrder, Row
+from streamserve.dataflow.channels import IDLE_MS, Marker, headers_from
 from streamserve.errors import DecodeError, LateRecord
 from streamserve.kafka.marks import Progress
 from tests.unit.dataflow.fakes import FakeRecord
@@ -50,13 +51,13 @@ def test_rows_within_the_allowed_lateness_go_in_order_of_time_and_late_ones_are_
         offset for offset, is_late in enumerate(late) if is_late
     ]
     assert len(gone) == len(times)
-    assert len(arrivals) == 0
+    assert arrivals.backlog() == 0
 
 
 def test_a_row_waits_until_no_earlier_one_is_allowed_to_come() -> None:
     arrivals = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=False)
     arrivals.hold(row(0, 100))
-    assert (arrivals.head_ms(idle=False), arrivals.bound_ms(), len(arrivals)) == (None, 90, 1)
+    assert (arrivals.head_ms(idle=False), arrivals.bound_ms(), arrivals.backlog()) == (None, 90, 0)
     arrivals.hold(row(1, 110))
     assert arrivals.head_ms(idle=False) is None  # one at 100 may still come
     arrivals.hold(row(2, 111))
@@ -89,11 +90,11 @@ def test_a_restart_from_any_commit_takes_every_row_exactly_once(
             since.clear()
             arrivals = kind(ALLOWED_MS, committed, refuses_late=True)
             polled = committed.position
-        elif chance.random() < 0.5 or (at_end and not len(arrivals)):
+        elif chance.random() < 0.5 or (at_end and arrivals.head_ms(idle=True) is None):
             committed = arrivals.progress()
             done += since
             since.clear()
-            if at_end and not len(arrivals):
+            if at_end and arrivals.head_ms(idle=True) is None:
                 break
     assert sorted(done) == list(range(len(times)))
     assert committed.position == len(times)
@@ -115,3 +116,85 @@ def test_which_rows_are_late_does_not_depend_on_restarts(times: list[int], chanc
                 arrivals.hold(row(offset, times[offset]))
             polled = max(polled, start.seen or 0)
     assert late == {offset for offset, is_late in enumerate(late_by_definition(times)) if is_late}
+
+
+def channel_row(offset: int, channel: int, time_ms: int | None, *, marks: bool) -> Row:
+    """A row of a regrouped topic, or a marker; a marker without a time says that its channel is idle."""
+    record = FakeRecord(_offset=offset, _topic="t", _headers=list(headers_from(channel)))
+    if time_ms is None:
+        return Row(IDLE_MS, "t", record, Marker(channel))
+    return Row(time_ms, "t", record, Marker(channel) if marks else offset)
+
+
+CHANNEL_LOGS = st.lists(
+    st.tuples(st.integers(0, 2), st.one_of(st.none(), st.integers(0, 60)), st.booleans()), max_size=40
+)
+
+
+@given(CHANNEL_LOGS, st.randoms(use_true_random=False))
+def test_a_restart_takes_every_regrouped_row_once_though_channels_go_idle_and_speak_again(
+    log: list[tuple[int, int | None, bool]], chance: Random
+) -> None:
+    rows = [channel_row(offset, channel, time, marks=marks) for offset, (channel, time, marks) in enumerate(log)]
+    rows += [channel_row(len(rows) + channel, channel, None, marks=True) for channel in range(3)]
+    committed, done, since = Progress(0), list[int](), list[int]()
+    arrivals = InTimeOrder(ALLOWED_MS, committed, refuses_late=False, channels=3)
+    polled, crashes = 0, 6
+    while committed.position < len(rows):
+        for item in rows[polled : polled + 1 + chance.randrange(8)]:
+            arrivals.hold(item)
+            polled += 1
+        while arrivals.is_urgent or (arrivals.head_ms(idle=False) is not None and chance.random() < 0.7):
+            since.append(arrivals.pop().offset)
+        if crashes and chance.random() < 0.2:
+            crashes -= 1
+            since.clear()
+            arrivals = InTimeOrder(ALLOWED_MS, committed, refuses_late=False, channels=3)
+            polled = committed.position
+        elif chance.random() < 0.5 or polled == len(rows):
+            committed = arrivals.progress()
+            done += since
+            since.clear()
+    assert sorted(done) == [item.offset for item in rows if not isinstance(item.value, Marker)]
+
+
+@given(LOGS, st.randoms(use_true_random=False))
+def test_releases_with_another_lateness_take_every_row_exactly_once(times: list[int], chance: Random) -> None:
+    """Each restart is another release: it allows more or less lateness, or takes rows in the order of the log."""
+    committed, done, since = Progress(0), list[int](), list[int]()
+    arrivals: Arrivals = InTimeOrder(ALLOWED_MS, committed, refuses_late=True)
+    polled, releases = 0, 8
+    while committed.position < len(times):
+        for _ in range(min(1 + chance.randrange(8), len(times) - polled)):
+            arrivals.hold(row(polled, times[polled]))
+            polled += 1
+        at_end = polled == len(times)
+        while arrivals.is_urgent or (arrivals.head_ms(idle=at_end) is not None and (at_end or chance.random() < 0.7)):
+            since.append(arrivals.pop().offset)
+        if chance.random() < 0.7 or at_end:
+            committed = arrivals.progress()
+            done += since
+            since.clear()
+        if releases and chance.random() < 0.5:
+            releases -= 1
+            since.clear()
+            kind = chance.choice([InTimeOrder, InTimeOrder, InLogOrder])
+            arrivals = kind(chance.choice([0, 5, 10, 30]), committed, refuses_late=True)
+            polled = committed.position
+    assert sorted(done) == list(range(len(times)))
+
+
+def test_the_watermark_does_not_go_back_over_a_restart_when_an_idle_channel_had_spoken_again() -> None:
+    log = [(0, 60, True), (1, None, True), (1, 5, False), (0, 60, False), (1, 45, False)]
+    rows = [channel_row(offset, channel, time, marks=marks) for offset, (channel, time, marks) in enumerate(log)]
+    before = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=False, channels=2)
+    for item in rows:
+        before.hold(item)
+    assert [item.offset for item in drain(before)] == [2, 4]
+    start = before.progress()
+    after = InTimeOrder(ALLOWED_MS, start, refuses_late=False, channels=2)
+    for item in rows[start.position :]:
+        after.hold(item)
+    after.hold(channel_row(5, 0, None, marks=True))
+    after.hold(channel_row(6, 1, None, marks=True))
+    assert [item.offset for item in drain(after)] == [3]

@@ -90,7 +90,7 @@ def test_a_merging_part_holds_rows_until_the_other_topic_is_heard_of() -> None:
     intake = intake_of("a", "b")
     assert intake.take("a", [record(1, 0), record(4, 1)]) == []
     assert intake.release({}) == []
-    assert intake.held() == {("a", 0): 2, ("b", 0): 0}
+    assert intake.backlog() == {("a", 0): 2, ("b", 0): 0}
     intake.take("b", [record(2, 0, topic="b"), FakeRecord(b"{", None, 1, 0, "b")])
     [batch] = intake.release({})
     assert [event.n for event in batch.values] == [1, 2]

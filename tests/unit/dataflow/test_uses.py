@@ -172,3 +172,10 @@ def test_names_of_state_are_unique() -> None:
         shop.table("state", int)
     with pytest.raises(PlanError, match="keys are str, int or bytes"):
         shop.table("odd", int, key=float)
+
+
+def test_an_events_attribute_of_a_tables_name_is_no_mention_of_the_table() -> None:
+    def reads(event: Any) -> Any:
+        return event.counts
+
+    assert used_nodes(reads, TableNode) == []

@@ -8,6 +8,18 @@ from topologies.flights.demo.replay import flight_id_of
 from topologies.flights.demo.topics import PARTITIONS, demo_topics
 from topologies.flights.year import Flights
 
+OWN = (
+    "dead-letters",
+    "drift",
+    "features",
+    "performance",
+    "state-changelog",
+    "origin_delay-changelog",
+    "carrier_delay-changelog",
+    "outcomes-changelog",
+    "outcomes-from-weather-regrouped",
+)
+
 
 def test_flight_ids_are_read_from_the_bytes_that_the_data_set_writes(january: Flights) -> None:
     flights = [message for message in events(50, year=january) if message.topic == "flights"]
@@ -26,7 +38,7 @@ def test_topics_of_the_demo_are_what_the_app_uses_and_what_is_replayed_beside_it
         "delays",
         "departures",
         "arrivals",
-        *(f"flights-{own}" for own in ("dead-letters", "drift", "features", "state-changelog")),
+        *(f"flights-{own}" for own in OWN),
     }
     assert topics["weather"] == topics["flights"] == PARTITIONS
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from streamserve.testing.checks import Report
 from topologies.flights.demo.latency import Latency
+from topologies.flights.demo.outcomes import LabelOutcome, Outcomes
 from topologies.flights.demo.summary import Summary, held_out_metrics
 from topologies.flights.demo.verify import Verification
 from topologies.flights.demo.watch import Alarm
@@ -34,11 +35,16 @@ def report(inputs: int, outcomes: int, dead_letters: int) -> Report:
 FOUND = Verification(
     flights=report(3, 3, 1),
     weather=report(2, 1, 1),
+    departures=report(1, 0, 0),
     mismatched=0,
+    misrolled=0,
     dead_letters={"flights": 1, "weather": 1},
-    records={"flights": 3, "weather": 2, "departures": 0, "arrivals": 1},
+    records={"flights": 3, "weather": 2, "departures": 1, "arrivals": 1},
     probabilities={"2013-01-01-UA-1-EWR": 0.25, "2013-02-01-UA-1-EWR": 0.5},
     labels={"2013-01-01-UA-1-EWR": False},
+    outcomes=Outcomes.of(
+        [LabelOutcome("match", "2013-01-01-UA-1-EWR", "matched", False, 0.25), LabelOutcome("metrics")]
+    ),
     versions=frozenset({"1"}),
     alarms=[
         Alarm("alarm", "probability", "ADWIN", 3, "2013-02-01T10:00:00Z"),
@@ -88,12 +94,40 @@ def test_a_prediction_that_does_not_follow_from_its_row_spoils_a_run() -> None:
     assert not replace(SUMMARY, verification=replace(FOUND, mismatched=1)).good
 
 
+def test_a_rolling_delay_that_is_computed_otherwise_spoils_a_run() -> None:
+    assert not replace(SUMMARY, verification=replace(FOUND, misrolled=1)).good
+    assert replace(SUMMARY, verification=replace(FOUND, misrolled=None)).good
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        [("matched", True, 0.25)],
+        [("matched", False, 0.26)],
+        [("matched", False, 0.25), ("matched", False, 0.25)],
+        [("matched", False, 0.25), ("unlabelled", None, 0.25)],
+        [("matched", False, 0.25), ("late", False, None)],
+    ],
+)
+def test_an_outcome_that_is_not_what_prediction_and_arrival_say_spoils_a_run(
+    wrong: list[tuple[str, bool | None, float | None]],
+) -> None:
+    outcomes = Outcomes.of(LabelOutcome("match", "2013-01-01-UA-1-EWR", *each) for each in wrong)
+    summary = replace(SUMMARY, verification=replace(FOUND, outcomes=outcomes))
+    assert summary.misjudged == 1
+    assert not summary.good
+
+
 def test_json_is_one_line_with_the_promised_fields() -> None:
     line = SUMMARY.as_json()
     found = json.loads(line)
     assert "\n" not in line
     assert found["events"] == 3
-    assert found["records"] == 6
+    assert found["misrolled"] == found["misjudged"] == 0
+    assert found["outcomes"] == {"matched": 1}
+    assert found["live_auc"] == {"2013-01": None}
+    assert found["records"] == 7
     assert found["events_per_second"] == 2.0
     assert found["latency_ms"] == {"p50": 1.0, "p95": 2.0, "p99": 3.0}
     assert [alarm["date"] for alarm in found["drift_alarms"]] == ["2013-01-01", "2013-02-01"]

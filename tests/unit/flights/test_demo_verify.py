@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from topologies.flights.demo.verify import Predicted, Scheduled, Used, count_mismatches
+from topologies.flights.demo.verify import Predicted, RollingCheck, Scheduled, Used, count_mismatches
 from topologies.flights.reference import score_offline
+from topologies.flights.rolling import ROLLING_INPUTS
 from topologies.flights.rows import NUMBER_INPUTS, STRING_INPUTS, Rows
 from topologies.flights.year import Flights
 
@@ -79,3 +80,25 @@ def test_a_row_whose_flight_has_no_prediction_is_counted(
     scheduled: dict[tuple[int, int], Scheduled], used: list[Used], predictions: list[Predicted]
 ) -> None:
     assert count_mismatches(scheduled, used, predictions[1:]) == 1
+
+
+def test_rolling_delays_are_compared_bit_for_bit_and_missing_ones_too(
+    scheduled: dict[tuple[int, int], Scheduled], year: Flights, rows: Rows
+) -> None:
+    late = 5_000 + np.arange(SIZE)
+    columns = {name: rows[name][late].tolist() for name in ROLLING_INPUTS}
+    flights = dict(zip(scheduled, year.flight_id[late].tolist(), strict=True))
+    used = [
+        Used(*place, {name: None if np.isnan(column[row]) else column[row] for name, column in columns.items()})
+        for row, place in enumerate(flights)
+    ]
+    check = RollingCheck(
+        {"flight_id": year.flight_id, **{name: rows[name] for name in ROLLING_INPUTS}},
+        {place: Scheduled(flights[place], "", "", "", 0, 0, 0) for place in flights},
+    )
+    assert list(check.passed_on(used)) == used
+    assert check.mismatched == 0
+    used[0].features["origin_delay"] = float(np.nextafter(columns["origin_delay"][0], np.inf))
+    used[1].features["carrier_delay"] = None
+    assert len(list(check.passed_on([*used, Used(3, 99, used[2].features)]))) == SIZE + 1
+    assert check.mismatched == 3

@@ -41,6 +41,8 @@ def tell_everything(observer: Observers) -> None:
     observer.model_run("delay", 256, 1, 0.0004)
     observer.drift_window("delay", "gust", "origin=JFK", 0, {"count": 10, "mean": 1.5, "median": None})
     observer.drift_alarm("delay", "gust", "ADWIN", 0, 1_000)
+    observer.labelled("delays-labels", "matched", 40)
+    observer.performance("delays-labels", "delay", "3", "", "last", 1, {"ROCAUC": 0.75})
     observer.ready(True, "")
     observer.progress()
 
@@ -90,6 +92,9 @@ def test_every_event_shows(metrics: PrometheusObserver) -> None:
         "streamserve_drift_statistic{column=gust,model=delay,partition=0,slice=origin=JFK,statistic=mean}": 1.5,
         "streamserve_drift_alarms_total{column=gust,detector=ADWIN,model=delay}": 1,
         "streamserve_drift_last_alarm_timestamp_seconds{column=gust,detector=ADWIN,model=delay,partition=0}": 1,
+        "streamserve_labels_total{labels=delays-labels,status=matched}": 40,
+        "streamserve_performance"
+        "{labels=delays-labels,metric=ROCAUC,model=delay,partition=1,slice=,version=3,window=last}": 0.75,
         "streamserve_ready": 1,
         "streamserve_loop_turns_total": 1,
     }

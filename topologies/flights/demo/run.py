@@ -23,6 +23,8 @@ from topologies.flights.demo.verify import Verification, verify
 from topologies.flights.demo.watch import Watch
 from topologies.flights.demo.workers import Workers
 from topologies.flights.feature_repo import prepare_feature_repo
+from topologies.flights.rolling import rolling_rows
+from topologies.flights.rows import Rows
 from topologies.flights.year import Flights, load_flights
 
 __all__ = ["Options", "run_demo"]
@@ -78,6 +80,7 @@ class _Run:
     ) -> None:
         self._brokers = brokers
         self._options = options
+        self._year = year
         self._count = count
         self._workers = workers
         self._screen = screen
@@ -95,7 +98,7 @@ class _Run:
             self._watch.close()
         kills = self._workers.kills
         with self._screen.stage("Read everything back"):
-            verification = verify(self._brokers)
+            verification = verify(self._brokers, self._rolling())
         latency = self._measure(verification)
         return Summary(events=self._count, kills=kills, seconds=seconds, verification=verification, latency=latency)
 
@@ -118,6 +121,12 @@ class _Run:
             self._draw(last=True)
         return self._watch.progress.changed_at - began
 
+    def _rolling(self) -> Rows | None:
+        """Return what flights must have seen; at a given speed, milliseconds decide which of the topics goes first."""
+        if self._options.speed is not None:
+            return None
+        return {"flight_id": self._year.flight_id, **rolling_rows(self._year)}
+
     def _begin_replay(self) -> None:
         with self._screen.stage("Begin the replay"):
             self._replay.start()
@@ -133,11 +142,17 @@ class _Run:
         self._screen.note(f"Metrics and health: {', '.join(f'{url}/metrics' for url in self._workers.urls)}")
 
     def _is_over(self) -> bool:
-        """Return whether all flights are answered; a run that stands still is over too, for the counts to tell."""
-        answered = self._watch.progress.answered >= self._count
-        if self._replay.done and self._chaos.done and answered:
+        """Return whether all flights are answered and those that landed judged.
+
+        A run that stands still is over too, for the counts to tell.
+        """
+        progress = self._watch.progress
+        if not self._replay.done:
+            return False
+        judged = progress.matched >= self._replay.sent["arrivals"]
+        if self._chaos.done and judged and progress.answered >= self._count:
             return True
-        return self._replay.done and time.monotonic() - self._watch.progress.changed_at > _STALL_S
+        return time.monotonic() - progress.moved_at > _STALL_S
 
     def _step(self) -> None:
         progress = self._watch.poll(_POLL_S)

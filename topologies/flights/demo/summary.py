@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from streamserve.testing.checks import Report
 from topologies.flights.demo.latency import Latency
 from topologies.flights.demo.verify import Verification
 from topologies.flights.demo.watch import Alarm
@@ -32,22 +33,25 @@ class Summary:
     latency: Latency | None
 
     @property
+    def _reports(self) -> tuple[Report, ...]:
+        return self.verification.flights, self.verification.weather, self.verification.departures
+
+    @property
     def lost(self) -> int:
-        """Flights and weather hours without an outcome, be it that they were never consumed."""
-        flights, weather = self.verification.flights, self.verification.weather
-        unconsumed = self.events - flights.committed + weather.inputs - weather.committed
-        return flights.lost + weather.lost + unconsumed
+        """Records without an outcome, be it that they were never consumed."""
+        found = self.verification
+        unread = sum(report.inputs - report.committed for report in (found.weather, found.departures))
+        return sum(report.lost for report in self._reports) + self.events - found.flights.committed + unread
 
     @property
     def duplicated(self) -> int:
         """Outcomes beyond the one that a record may have."""
-        return self.verification.flights.duplicated + self.verification.weather.duplicated
+        return sum(report.duplicated for report in self._reports)
 
     @property
     def disordered(self) -> int:
         """Anomalies of other kinds: reordered, torn, premature and phantom outcomes."""
-        reports = (self.verification.flights, self.verification.weather)
-        return sum(report.anomalies - report.lost - report.duplicated for report in reports)
+        return sum(report.anomalies - report.lost - report.duplicated for report in self._reports)
 
     @property
     def dead_letters(self) -> int:
@@ -61,9 +65,23 @@ class Summary:
 
     @property
     def good(self) -> bool:
-        """Return whether every record had its one outcome, and every prediction is what its logged row says."""
-        wrong = self.lost or self.duplicated or self.disordered or self.verification.mismatched
+        """Return whether every record had its one outcome, and every prediction is what its logged row says.
+
+        Rolling delays have to agree with the independent computation where they were compared.
+        """
+        found = self.verification
+        wrong = self.lost or self.duplicated or self.disordered or found.mismatched or found.misrolled or self.misjudged
         return not wrong and self.predictions + self.dead_letters == self.events
+
+    @property
+    def misjudged(self) -> int:
+        """Flights that the app judged otherwise than predictions and arrivals say."""
+        return self.verification.outcomes.count_mismatches(self.verification.probabilities, self.verification.labels)
+
+    @property
+    def live_months(self) -> list[MonthReport]:
+        """Quality by month as the app itself has it: of its predictions that met their labels."""
+        return by_month(self.verification.outcomes.scores, self.verification.outcomes.truths)
 
     @property
     def months(self) -> list[MonthReport]:
@@ -84,6 +102,9 @@ class Summary:
             "duplicated": self.duplicated,
             "disordered": self.disordered,
             "mismatched": found.mismatched,
+            "misrolled": found.misrolled,
+            "misjudged": self.misjudged,
+            "outcomes": dict(found.outcomes.counts),
             "kills": self.kills,
             "seconds": round(self.seconds, 2),
             "events_per_second": round(self.events / self.seconds, 1),
@@ -91,6 +112,7 @@ class Summary:
             "drift_alarms": [_alarm(each) for each in _by_date(found.alarms)],
             "log_loss": {each.month: _rounded(each.log_loss) for each in months},
             "auc": {each.month: _rounded(each.auc) for each in months},
+            "live_auc": {each.month: _rounded(each.auc) for each in self.live_months},
             "held_out": {version: held_out_metrics(version) for version in sorted(found.versions)},
         }
 
@@ -106,7 +128,7 @@ class Summary:
         yield ""
         yield self._verdict()
         yield _counts(self)
-        yield _quality(self.months, self.verification.versions)
+        yield _quality(self.months, self.live_months, self.verification.versions)
         yield _drift(self.verification.alarms)
         yield _next_steps()
 
@@ -135,6 +157,11 @@ def _counts(summary: Summary) -> Table:
     table.add_row(f"{summary.duplicated:,}", "duplicated")
     table.add_row(f"{summary.disordered:,}", "reordered, torn, premature or phantom")
     table.add_row(f"{found.mismatched:,}", "predictions that are not the offline score of their logged features")
+    if found.misrolled is not None:
+        table.add_row(f"{found.misrolled:,}", "rolling delays that an independent computation has otherwise")
+    table.add_row(
+        f"{summary.misjudged:,}", f"judged otherwise than the arrivals say ({_statuses(found.outcomes.counts)})"
+    )
     table.add_row(f"{summary.events / summary.seconds:,.0f}", f"flights a second, for {summary.seconds:.1f} s")
     if latency is not None:
         quantiles = f"{latency.p50:.1f} / {latency.p95:.1f} / {latency.p99:.1f}"
@@ -147,18 +174,23 @@ def _elsewhere(dead_letters: Mapping[str, int]) -> str:
     return ", ".join(others) or "none of others"
 
 
-def _quality(months: Sequence[MonthReport], versions: frozenset[str]) -> Table:
+def _statuses(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "none judged"
+
+
+def _quality(months: Sequence[MonthReport], live: Sequence[MonthReport], versions: frozenset[str]) -> Table:
+    live_auc = {each.month: each.auc for each in live}
     table = Table(title="Quality by month, judged by the arrivals", title_justify="left")
-    for name in ("month", "predictions", "judged", "late", "AUC", "log loss"):
+    for name in ("month", "predictions", "judged", "late", "AUC", "live AUC", "log loss"):
         table.add_column(name, justify="left" if name == "month" else "right")
     for each in months:
         share = "-" if each.late_share is None else f"{each.late_share:.1%}"
-        figures = (share, _figure(each.auc), _figure(each.log_loss))
+        figures = (share, _figure(each.auc), _figure(live_auc.get(each.month)), _figure(each.log_loss))
         table.add_row(each.month, f"{each.predictions:,}", f"{each.labelled:,}", *figures)
     table.add_section()
     for version in sorted(versions):
         metrics = held_out_metrics(version)
-        table.add_row(f"held out ({version})", "", "", "", _figure(metrics["auc"]), _figure(metrics["log_loss"]))
+        table.add_row(f"held out ({version})", "", "", "", _figure(metrics["auc"]), "", _figure(metrics["log_loss"]))
     return table
 
 

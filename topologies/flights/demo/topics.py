@@ -20,18 +20,18 @@ from streamserve.settings import Settings
 __all__ = ["PARTITIONS", "demo_topics", "make_topics"]
 
 PARTITIONS = 4
-_REPLAYED_ONLY = ("departures", "arrivals")
 _PATIENCE_S = 30.0
 _RETRY_S = 0.2
 
+_NOT_YET = frozenset({KafkaError.NON_EMPTY_GROUP, KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS})
+
 
 def demo_topics(plan: Plan) -> list[TopicSpec]:
-    """Return the topics of the app and those that are replayed beside it.
+    """Return the topics of the app.
 
     Events are of 2013: nothing is deleted for its age.
     """
-    beside = [TopicSpec(name, None, {}, "replayed") for name in _REPLAYED_ONLY]
-    specs = [*topic_specs(plan, {}, partitions=PARTITIONS), *beside]
+    specs = topic_specs(plan, {}, partitions=PARTITIONS)
     return [replace(spec, config={**spec.config, "retention.ms": "-1"}) for spec in specs]
 
 
@@ -70,13 +70,13 @@ def _forget(brokers: str, group: str, topics: list[str]) -> None:
 
 
 def _deleted(futures: Mapping[str, Future[None]], harmless: int) -> bool:
-    """Return whether all were deleted, ``False`` if one is a group that still has members."""
+    """Return whether all were deleted, ``False`` where a group still has members, or its coordinator is starting."""
     for name, future in futures.items():
         try:
             future.result(_PATIENCE_S)
         except KafkaException as error:
             cause = cast("KafkaError", error.args[0])
-            if cause.code() == KafkaError.NON_EMPTY_GROUP:
+            if cause.code() in _NOT_YET:
                 return False
             if cause.code() != harmless:
                 raise TopicError(f"cannot delete {name!r}: {cause.str()} ({cause.name()})") from error

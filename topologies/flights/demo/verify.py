@@ -10,13 +10,17 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from streamserve.testing.checks import Report, SourceHeaders, check_app, end_offsets, iter_topic
+from topologies.flights.demo.outcomes import LabelOutcome, Outcomes
 from topologies.flights.demo.watch import Alarm
 from topologies.flights.events import LATE_AFTER_MINUTES
 from topologies.flights.reference import score_offline
+from topologies.flights.rolling import ROLLING_INPUTS
+from topologies.flights.rows import Rows
 
-__all__ = ["TOLERANCE", "Verification", "count_mismatches", "verify"]
+__all__ = ["TOLERANCE", "RollingCheck", "Verification", "count_mismatches", "verify"]
 
 TOLERANCE: Final = 1e-6
 """How far a prediction may lie from its offline score: a few roundings of float32 at values up to 1."""
@@ -75,25 +79,32 @@ _IDS = msgspec.json.Decoder(_Id)
 class Verification:
     """What the topics say when all is over.
 
-    ``flights`` and ``weather`` judge the delivery of each topic; ``mismatched`` predictions differ from the offline
-    score of their logged row, or have no such row. ``dead_letters`` are counted by the topic that they came from,
-    ``records`` by topic. ``latest`` are keys and values of some of the last flights.
+    ``flights``, ``weather`` and ``departures`` judge the delivery of each topic; ``mismatched`` predictions differ from
+    the offline score of their logged row, or have no such row. ``misrolled`` logged rows have other rolling delays than
+    the independent computation; ``None``: not compared. ``dead_letters`` are counted by the topic that they came from,
+    ``records`` by topic; ``outcomes`` is what the app itself made of predictions and labels. ``latest`` are keys and
+    values of some of the last flights.
     """
 
     flights: Report
     weather: Report
+    departures: Report
     mismatched: int
+    misrolled: int | None
     dead_letters: Mapping[str, int]
     records: Mapping[str, int]
     probabilities: Mapping[str, float]
     labels: Mapping[str, bool]
+    outcomes: Outcomes
     versions: frozenset[str]
     alarms: Sequence[Alarm]
     latest: Sequence[_Message]
 
 
-def verify(brokers: str, tell: Callable[[str], None] = lambda _: None) -> Verification:
+def verify(brokers: str, rolling: Rows | None = None, tell: Callable[[str], None] = lambda _: None) -> Verification:
     """Read all topics of the demo, as a ``read_committed`` reader that belongs to no group.
+
+    ``rolling`` has the rolling delays that flights must have seen, with their ``flight_id``.
 
     Raises:
         OutageError: a topic cannot be read to its end.
@@ -109,30 +120,64 @@ def verify(brokers: str, tell: Callable[[str], None] = lambda _: None) -> Verifi
         uid_of_output=_flight_id,
         config=_QUIET,
     )
-    weather = check_app(
-        brokers,
-        group=_APP,
-        input_topics=["weather"],
-        output_topics=[],
-        dead_letter_topic=_DEAD_LETTERS,
-        filtering=True,
-        config=_QUIET,
-    )
     tell("predictions against offline scores")
     scheduled, latest = _flights(brokers)
     predictions = list(_decoded(brokers, "delays", Predicted))
     used = _decoded(brokers, "flights-features", Used)
+    check = None if rolling is None else RollingCheck(rolling, scheduled)
     return Verification(
         flights=flights,
-        weather=weather,
-        mismatched=count_mismatches(scheduled, used, predictions),
+        weather=_without_outputs(brokers, "weather"),
+        departures=_without_outputs(brokers, "departures"),
+        mismatched=count_mismatches(scheduled, used if check is None else check.passed_on(used), predictions),
+        misrolled=None if check is None else check.mismatched,
         dead_letters=_dead_letters(brokers),
         records=_sizes(brokers),
         probabilities={each.flight_id: each.probability for each in predictions},
         labels={each.flight_id: each.delay > LATE_AFTER_MINUTES for each in _decoded(brokers, "arrivals", _Arrived)},
+        outcomes=Outcomes.of(_decoded(brokers, "flights-performance", LabelOutcome)),
         versions=frozenset(each.version for each in predictions),
         alarms=[each for each in _decoded(brokers, "flights-drift", Alarm) if each.kind == "alarm"],
         latest=latest,
+    )
+
+
+class RollingCheck:
+    """Holds the rolling delays in logged rows against those computed from the whole year's columns.
+
+    ``mismatched`` counts the rows of which one differs, in any bit. ``scheduled`` are the flights by partition and
+    offset.
+    """
+
+    def __init__(self, rolling: Rows, scheduled: Mapping[tuple[int, int], Scheduled]) -> None:
+        columns = (_nullable(rolling[name]) for name in ROLLING_INPUTS)
+        self._expected = dict(zip(rolling["flight_id"].tolist(), zip(*columns, strict=True), strict=True))
+        self._scheduled = scheduled
+        self.mismatched = 0
+
+    def passed_on(self, used: Iterable[Used]) -> Iterator[Used]:
+        """Yield ``used``, each row looked at."""
+        for row in used:
+            flight = self._scheduled.get((row.source_partition, row.source_offset))
+            seen = tuple(row.features.get(name) for name in ROLLING_INPUTS)
+            self.mismatched += flight is None or seen != self._expected.get(flight.flight_id)
+            yield row
+
+
+def _nullable(column: NDArray[np.float64]) -> list[float | None]:
+    return [None if value != value else value for value in column.tolist()]  # noqa: PLR0124
+
+
+def _without_outputs(brokers: str, topic: str) -> Report:
+    """Judge a topic whose records are taken in, or become dead letters."""
+    return check_app(
+        brokers,
+        group=_APP,
+        input_topics=[topic],
+        output_topics=[],
+        dead_letter_topic=_DEAD_LETTERS,
+        filtering=True,
+        config=_QUIET,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
+from topologies.flights.demo.outcomes import LabelOutcome
 from topologies.flights.demo.topics import PARTITIONS
 from topologies.flights.events import LATE_AFTER_MINUTES
 from topologies.flights.report import auc, log_loss
@@ -110,16 +111,20 @@ class LiveScore:
 class Progress:
     """What was seen so far.
 
-    ``dead_letters`` are counted by the topic that their records came from. ``first_at`` and ``changed_at`` are when the
+    ``matched`` predictions have met their label in the app. ``dead_letters`` are counted by the topic that their
+    records came from. ``first_at`` and ``changed_at`` are when the
     first and the latest predictions were seen (``time.monotonic``); before, they are infinite and when watching began.
+    ``moved_at`` is when the latest prediction or match was seen.
     """
 
     predictions: int = 0
+    matched: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter[str])
     alarms: list[Alarm] = field(default_factory=list[Alarm])
     score: LiveScore = field(default_factory=LiveScore)
     first_at: float = inf
     changed_at: float = field(default_factory=time.monotonic)
+    moved_at: float = field(default_factory=time.monotonic)
 
     @property
     def answered(self) -> int:
@@ -136,15 +141,18 @@ class Watch:
     def __init__(self, brokers: str, sent_at: dict[str, float]) -> None:
         self.progress = Progress()
         self._sent_at = sent_at
+        self._matched = 0
         self._latencies: deque[float] = deque(maxlen=200)
         self._counts: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._decode_delay = msgspec.json.Decoder(_Delay).decode
         self._decode_arrival = msgspec.json.Decoder(_Arrival).decode
+        self._decode_outcome = msgspec.json.Decoder(LabelOutcome).decode
         self._decode_drift = msgspec.json.Decoder(Alarm).decode
         self._take = {
             "delays": self._take_prediction,
             "arrivals": self._take_arrival,
             "flights-drift": self._take_drift,
+            "flights-performance": self._take_outcome,
             "flights-dead-letters": self._take_dead_letter,
         }
         self._consumer = _open(brokers, tuple(self._take))
@@ -176,9 +184,11 @@ class Watch:
 
     def _note_count(self) -> None:
         now, count = time.monotonic(), self.progress.predictions
+        if self.progress.matched != self._matched:
+            self._matched, self.progress.moved_at = self.progress.matched, now
         if count != self._counts[-1][1]:
             self.progress.first_at = min(self.progress.first_at, now)
-            self.progress.changed_at = now
+            self.progress.changed_at = self.progress.moved_at = now
         self._counts.append((now, count))
         while now - self._counts[0][0] > _RATE_WINDOW_S:
             self._counts.popleft()
@@ -194,6 +204,9 @@ class Watch:
     def _take_arrival(self, message: Message) -> None:
         arrival = self._decode_arrival(message.value() or b"")
         self.progress.score.arrived(arrival.flight_id, late=arrival.delay > LATE_AFTER_MINUTES)
+
+    def _take_outcome(self, message: Message) -> None:
+        self.progress.matched += self._decode_outcome(message.value() or b"").status == "matched"
 
     def _take_drift(self, message: Message) -> None:
         alarm = self._decode_drift(message.value() or b"")

@@ -16,8 +16,11 @@ from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.batch import StepOutput
 from streamserve.dataflow.plan import AgentNode
 from streamserve.dataflow.steps.agents import BatchAgentStep, Side
+from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
 from streamserve.errors import ConfigurationError, OutageError
+from streamserve.kafka.quarantine import Quarantine
+from streamserve.observer import Observer
 from tests.unit.dataflow.fakes import batch_of
 
 
@@ -32,7 +35,8 @@ def step_of(function: Callable[[Sequence[Any]], Any], max_size: int = 4096) -> B
     node = AgentNode("a", "batch", ("in",), "out", call, max_size=max_size)
     writer = TopicWriter("out", codec_for(Result), KeyCodec("n"))
     outcomes = OutcomeWriter("a", "out", {"out": writer})
-    return BatchAgentStep(node, lambda batch, row: batch.records[row], outcomes, Side([], [], None))
+    policy = FailurePolicy("dead", {}, Quarantine(), Observer())
+    return BatchAgentStep(node, lambda batch, row: batch.records[row], outcomes, Side([], [], None), policy)
 
 
 def written(output: StepOutput) -> list[int]:

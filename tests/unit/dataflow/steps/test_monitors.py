@@ -131,20 +131,21 @@ class House:
         self.side = Side([self.join], [self.model], self.monitors, lambda _step, _batch: self.refused)
         self.writer = TopicWriter("out", codec_for(Result), KeyCodec("name"))
         self.outcomes = OutcomeWriter("a", "out", {"out": self.writer})
+        self.policy = FailurePolicy("dead", {}, Quarantine(), Observer())
 
     def agent(self, function: Callable[[Stream[Event]], AsyncIterator[Any]]) -> AgentStep:
         driver = HandDriver(
             "a", lambda: function(Stream()), yields=True, ordering="unordered", record_of=lambda batch, _: batch
         )
-        policy = FailurePolicy("dead", {}, Quarantine(), Observer())
-        return AgentStep(AgentNode("a", "agent", ("in",), "out", function), driver, self.outcomes, self.side, policy)
+        node = AgentNode("a", "agent", ("in",), "out", function)
+        return AgentStep(node, driver, self.outcomes, self.side, self.policy)
 
     def batch_agent(self, function: Callable[[Sequence[Event]], Sequence[Any]]) -> BatchAgentStep:
         def call(values: Sequence[Event], _: object) -> Sequence[Any]:
             return function(values)
 
         node = AgentNode("a", "batch", ("in",), "out", call, max_size=64)
-        return BatchAgentStep(node, lambda batch, row: batch.records[row], self.outcomes, self.side)
+        return BatchAgentStep(node, lambda batch, row: batch.records[row], self.outcomes, self.side, self.policy)
 
     def score(self, build: Callable[[Event, Prediction[Any]], Any] | None = None) -> FilledScoreStep | BuiltScoreStep:
         node = AgentNode("a", "score", ("in",), "out", build, features="even", model="double")

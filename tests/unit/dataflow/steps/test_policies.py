@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from streamserve.dataflow.batch import Failure, OutputColumns, StepOutput
+from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, StepOutput
 from streamserve.dataflow.plan import OnError
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.errors import ConfigurationError, OversizeError, Reject
@@ -76,7 +76,7 @@ def test_everything_that_a_refused_input_came_to_is_withheld_from_its_step_alone
     policy, _ = policy_of("dead-letter", quarantine)
     for step, refused in (("a", True), ("b", False)):
         origins = [Coordinates("in", 0, 0), at]
-        columns = OutputColumns("out", [b"0", b"1"], [None, None], lambda origins=origins: origins)
+        columns = OutputColumns("out", [b"0", b"1"], [None, None], InputRows(batch_of("xy"), range(2)))
         messages = [(Emission("side", b"m"), origin) for origin in origins]
         output = policy.settle(StepOutput(step, [columns], [*messages]), batch_of("xy"))
         assert [list(columns.values) for columns in output.columns] == [[b"0"] if refused else [b"0", b"1"]]

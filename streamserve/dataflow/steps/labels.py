@@ -1,0 +1,229 @@
+"""Matches predictions with labels, and writes what became of them and how good they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, TypeAlias, TypeVar, cast
+
+from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.driver import agent_error
+from streamserve.dataflow.groups import Group, GroupKey
+from streamserve.dataflow.lineage import UNKNOWN, Lineage, lineage_of
+from streamserve.dataflow.plan import LabelsNode, part_name
+from streamserve.dataflow.steps.agents import Refused
+from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError
+from streamserve.monitoring.labels.entries import Label, Outcome, Predicted
+from streamserve.monitoring.labels.group import GroupLabels
+from streamserve.monitoring.labels.messages import PerformanceReport, encode_matches
+from streamserve.observer import Observer
+from streamserve.records import Coordinates, Emission, RawRecord
+
+T = TypeVar("T")
+
+Messages: TypeAlias = list[tuple[Emission, Coordinates | None]]
+
+
+class LabelsStep:
+    """Runs one label join over the batches of its part: rows in order, then the watermark of each partition.
+
+    A record that the user's functions fail on, or that has no key, has failed; nothing else notices.
+    """
+
+    def __init__(
+        self,
+        node: LabelsNode,
+        topic: str,
+        groups: Callable[[], Mapping[GroupKey, Group]],
+        refused: Refused,
+        observer: Observer,
+    ) -> None:
+        self.id = part_name(f"labels-{node.name}")
+        self._node = node
+        self._topic = topic
+        self._groups = groups
+        self._refused = refused
+        self._observer = observer
+        self._readers: dict[str, Callable[[RecordBatch, int], Any]] = {
+            node.labels: _LabelReader(node),
+            **dict.fromkeys(node.read_from, _PredictionReader(node)),
+        }
+
+    def __call__(self, batch: RecordBatch) -> StepOutput:
+        """Return what the rows of ``batch``, and the time that they come to, settle."""
+        output = StepOutput(self._node.name)
+        refused = self._refused(self._node.name, batch)
+        settled: list[Outcome] = []
+        for run in batch.runs():
+            rows = [row for row in range(run.start, run.stop) if not _is_refused(batch.records[row], refused)]
+            settled += self._settle(self._state(batch, run.partition), batch, rows, output.failures)
+        if settled:
+            output.columns.append(self._columns(batch, settled))
+        output.messages += self._advance(batch)
+        output.failures += refused.values()
+        self._count(settled)
+        return output
+
+    def _state(self, batch: RecordBatch, partition: int) -> GroupLabels:
+        return cast("GroupLabels", self._groups()[batch.part, partition].tables[self._node.name])
+
+    def _settle(
+        self, state: GroupLabels, batch: RecordBatch, rows: Sequence[int], failures: list[Failure]
+    ) -> list[Outcome]:
+        """Hand the rows of one partition over, in runs of predictions and of labels."""
+        settled: list[Outcome] = []
+        for topic, run in groupby(rows, key=lambda row: _topic_of(batch, row)):
+            reader = self._readers.get(topic)
+            if reader is None:
+                continue
+            keys, entries = self._read(reader, batch, run, failures)
+            if topic == self._node.labels:
+                settled += state.label(keys, entries)
+            else:
+                settled += state.predict(keys, entries)
+        return settled
+
+    def _read(
+        self,
+        reader: Callable[[RecordBatch, int], Any],
+        batch: RecordBatch,
+        rows: Iterator[int],
+        failures: list[Failure],
+    ) -> tuple[list[bytes], list[Any]]:
+        keys: list[bytes] = []
+        entries: list[Any] = []
+        for row in rows:
+            record = batch.records[row]
+            try:
+                key, entry = self._key_of(record), reader(batch, row)
+            except (EngineRestart, OutageError, ConfigurationError):
+                raise
+            except Exception as raised:
+                failures.append(Failure(record, agent_error(self._node.name, raised)))
+                continue
+            if entry is not None:
+                keys.append(key)
+                entries.append(entry)
+        return keys, entries
+
+    def _key_of(self, record: RawRecord) -> bytes:
+        key = record.key()
+        if key is None:
+            raise AgentError(f"labels {self._node.name!r}: the record has no key to be matched by")
+        return key
+
+    def _columns(self, batch: RecordBatch, settled: Sequence[Outcome]) -> OutputColumns:
+        rows = {record.key(): row for row, record in enumerate(batch.records)}
+        keys = [outcome.key for outcome in settled]
+        return OutputColumns(self._topic, encode_matches(settled), keys, InputRows(batch, [rows[key] for key in keys]))
+
+    def _advance(self, batch: RecordBatch) -> Messages:
+        """Move the groups of ``batch`` on to their watermarks; return what that settles and what is to be reported."""
+        messages: Messages = []
+        for partition in sorted({partition for _, partition in batch.progress} or set(batch.partitions)):
+            watermark_ms = self._groups()[batch.part, partition].watermark_ms
+            if watermark_ms is None:
+                continue
+            expired, reports = self._state(batch, partition).advance(watermark_ms)
+            self._count(expired)
+            payloads = zip(expired, encode_matches(expired), strict=True)
+            messages += [(Emission(self._topic, payload, outcome.key), None) for outcome, payload in payloads]
+            messages += [(self._report(report), None) for report in reports]
+        return messages
+
+    def _report(self, report: PerformanceReport) -> Emission:
+        figures = dict(report.metrics)
+        window = "all" if report.window_start is None else "last"
+        names = (report.model or "", report.version or "", report.slice or "")
+        self._observer.performance(self._node.name, *names, window, report.partition, figures)
+        return Emission(self._topic, report.model_dump_json().encode(), (report.model or "").encode())
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        statuses = [outcome.status for outcome in outcomes]
+        for status in sorted(set(statuses)):
+            self._observer.labelled(self._node.name, status, statuses.count(status))
+
+
+class _LabelReader:
+    """Makes a ``Label`` of a row, or ``None`` where the label is left out."""
+
+    def __init__(self, node: LabelsNode) -> None:
+        self._truth = node.truth
+        self._read = _named(node, node.measure.read_truth)
+
+    def __call__(self, batch: RecordBatch, row: int) -> Label | None:
+        truth = self._truth(batch.values[row])
+        return None if truth is None else Label(_time_of(batch, row), self._read(truth))
+
+
+class _PredictionReader:
+    """Makes a ``Predicted`` of a row."""
+
+    def __init__(self, node: LabelsNode) -> None:
+        self._score = node.score
+        self._read = _named(node, node.measure.read_score)
+        self._slices = node.measure.slices
+
+    def __call__(self, batch: RecordBatch, row: int) -> Predicted:
+        value = batch.values[row]
+        score = self._read(self._score(value))
+        lineage = self._lineage(value, batch.records[row])
+        slices = tuple([_text(_field(value, name)) for name in self._slices]) if self._slices else ()
+        return Predicted(_time_of(batch, row), score, *lineage, slices)
+
+    def _lineage(self, value: Any, record: RawRecord) -> Lineage:
+        """Return the value's own fields, what its header says where there is none."""
+        if _lacks_lineage(value.__class__):
+            return _told(record)
+        own = [_text(_field(value, name)) for name in Lineage._fields]
+        if None not in own:
+            return Lineage(*cast("list[str]", own))
+        return Lineage(*(mine or its for mine, its in zip(own, _told(record), strict=True)))
+
+
+_parsed = lru_cache(maxsize=256)(Lineage.parse)
+
+
+def _told(record: RawRecord) -> Lineage:
+    header = lineage_of(record)
+    return UNKNOWN if header is None else _parsed(header)
+
+
+@lru_cache(maxsize=256)
+def _lacks_lineage(kind: type) -> bool:
+    """Return whether values of ``kind``, a struct's type, have no field of a lineage."""
+    fields: Collection[str] | None = getattr(kind, "__struct_fields__", None)
+    return fields is not None and not any(hasattr(kind, name) for name in Lineage._fields)
+
+
+def _named(node: LabelsNode, read: Callable[[object], T]) -> Callable[[object], T]:
+    """Return ``read``, whose refusals, which quote no value, become failures of the record."""
+
+    def checked(value: object) -> T:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise AgentError(f"labels {node.name!r}: {error}") from None
+
+    return checked
+
+
+def _topic_of(batch: RecordBatch, row: int) -> str:
+    return batch.topics if isinstance(batch.topics, str) else batch.topics[row]
+
+
+def _time_of(batch: RecordBatch, row: int) -> int:
+    return batch.times_ms[row] if batch.times_ms is not None else batch.records[row].timestamp()[1]
+
+
+def _field(value: Any, name: str) -> object:
+    return cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _is_refused(record: RawRecord, refused: Collection[Any]) -> bool:
+    return bool(refused) and coordinates_of(record) in refused

@@ -1,0 +1,96 @@
+"""Apps with state for the fault tests. Topics are named after the app: ``in.<app>``, ``out.<app>`` and so on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from streamserve import App, Stream, Topic, Window, aggregates, session, tumbling
+
+LATENESS_S = 10
+"""How far an event may be out of order, in seconds of event time."""
+WINDOW_S = 10
+GAP_S = 8
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """An event: ``user`` spent ``amount`` in shop ``shop``."""
+
+    uid: int
+    user: str
+    shop: str
+    amount: int
+    at: datetime
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """How many events a user had, and the hash of all of their uids in order."""
+
+    count: int = 0
+    digest: str = ""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What the table held after an event."""
+
+    uid: int
+    user: str
+    count: int
+    digest: str
+
+
+class Total(msgspec.Struct, frozen=True):
+    """A closed window."""
+
+    key: str
+    start: datetime
+    end: datetime
+    value: int
+
+
+def chained(chain: Chain, uid: int) -> Chain:
+    """Return the chain with one more event."""
+    return Chain(chain.count + 1, hashlib.sha256(f"{chain.digest}/{uid}".encode()).hexdigest()[:16])
+
+
+def count_by_user(app: App, spent: Topic[Spent, str]) -> None:
+    """Let an agent keep the chain of each user in table ``chains``, and write it with each event."""
+    counted = app.topic(f"out.{app.name}", Counted, key="user")
+    chains = app.table("chains", Chain, default=Chain)
+
+    @app.agent(spent, to=counted)
+    async def count(stream: Stream[Spent]) -> AsyncIterator[Counted]:  # pyright: ignore[reportUnusedFunction]
+        async for event in stream:
+            chain = chains.update(event.user, lambda chain, uid=event.uid: chained(chain, uid))
+            yield Counted(event.uid, event.user, chain.count, chain.digest)
+
+
+def counted(name: str, _: Path) -> App:
+    """A table of each user's events, in the order of the log."""
+    app = App(name)
+    count_by_user(app, app.topic(f"in.{name}", Spent, key="user", event_time="at"))
+    return app
+
+
+def windowed(name: str, _: Path) -> App:
+    """The table, in order of event time; tumbling sums by user; sessions by shop; a sum that stays open all day."""
+    app = App(name)
+    lateness = f"{LATENESS_S}s"
+    spent = app.topic(f"in.{name}", Spent, key="user", event_time="at", max_out_of_orderness=lateness)
+    sums = app.topic(f"sums.{name}", Total, key="key")
+    visits = app.topic(f"visits.{name}", Total, key="key")
+    count_by_user(app, spent)
+    app.aggregate("sum", spent, aggregates.sum("amount"), window=tumbling(f"{WINDOW_S}s"), to=sums, output=_total)
+    app.aggregate("day", spent, aggregates.count(), window=tumbling("1d"))
+    app.aggregate(
+        "visit", spent.group_by("shop"), aggregates.count(), window=session(f"{GAP_S}s"), to=visits, output=_total
+    )
+    return app
+
+
+def _total(window: Window[int] | Window[float | None]) -> Total:
+    return Total(window.key, window.start, window.end, int(window.value or 0))
