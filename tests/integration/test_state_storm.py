@@ -45,4 +45,4 @@ def test_kills_and_rescalings_change_no_result_and_no_state(drive_state: DriveSt
 
 def test_who_takes_over_in_the_midst_of_a_commit_sees_no_stale_key(drive_state: DriveState) -> None:
     driver = drive_state("counted", 2)
-    assert_nothing_wrong(driver, run_tries(driver, 5, seed=5))
+    assert_nothing_wrong(driver, run_tries(driver, 2, seed=5))
