@@ -46,9 +46,9 @@ def demo(
 ) -> None:
     """Replay the flights of New York in 2013: features, predictions, drift, and every record counted at the end.
 
-    Starts Kafka and workers, replays flights, weather and arrivals in the order of event time, then reads all topics
-    back and holds every prediction against an offline score. The exit code is 1 where a record was lost or came twice,
-    or a prediction differs.
+    Starts Kafka and workers, replays flights, departures, weather and arrivals in the order of event time, then reads
+    all topics back: every prediction is held against an offline score, every rolling delay and every label's outcome
+    against a computation of its own. The exit code is 1 where a record was lost or came twice, or anything differs.
 
     Example: streamserve demo --events 20000 --chaos 1
     """
