@@ -49,7 +49,7 @@ def steps() -> list[Step]:
         Step("imports", _command(SCRIPTS / "lint-imports", "--no-cache", "--no-logo")),
         Step("types", _command(SCRIPTS / "basedpyright")),
         Step("schemas", _module("streamserve.dataflow.schemas", "--check")),
-        Step("unit tests and doctests", _module("pytest", "-m", "not broker")),
+        Step("unit tests and doctests", _module("pytest", "-m", "not broker", "-n", "2", "--dist", "loadfile")),
         Step("tests on Kafka", _module("pytest", "-m", "broker", "tests/integration"), needs_broker=True),
         Step("demo", _demo, needs_broker=True),
     ]

@@ -40,6 +40,21 @@ def column_of(records: Sequence[RawRecord], getter: str) -> list[Any]:
     return list(map(getattr(type(records[0]), getter), records)) if records else []
 
 
+def runs_of(partitions: Sequence[int]) -> list[Run]:
+    """Return the runs of equal numbers.
+
+    >>> runs_of([3, 3, 0])
+    [Run(partition=3, start=0, stop=2), Run(partition=0, start=2, stop=3)]
+    """
+    runs: list[Run] = []
+    start = 0
+    for partition, rows in groupby(partitions):
+        stop = start + len(list(rows))
+        runs.append(Run(partition, start, stop))
+        start = stop
+    return runs
+
+
 @dataclass(slots=True)
 class RecordBatch:
     """Decoded records of one part, in the order in which they are processed (per partition: the input's).
@@ -87,13 +102,7 @@ class RecordBatch:
 
     def runs(self) -> list[Run]:
         """Return the runs of rows from one partition; records come in long runs, so there are few."""
-        runs: list[Run] = []
-        start = 0
-        for partition, rows in groupby(self.partitions):
-            stop = start + len(list(rows))
-            runs.append(Run(partition, start, stop))
-            start = stop
-        return runs
+        return runs_of(self.partitions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 from streamserve.codecs.base import ValueCodec
 from streamserve.dataflow.arrivals import Arrivals, InLogOrder, InTimeOrder, Row
-from streamserve.dataflow.batch import Failure, RecordBatch, column_of
+from streamserve.dataflow.batch import Failure, RecordBatch, Run, column_of, runs_of
 from streamserve.dataflow.channels import IDLE_MS, read_marker
 from streamserve.dataflow.merge import EventTimeMerge, Segment, Waits
 from streamserve.dataflow.plan import Part, TopicNode
-from streamserve.errors import DecodeError, RecordError
-from streamserve.kafka.marks import Progress
+from streamserve.errors import DecodeError, RecordError, TransactionAborted
+from streamserve.kafka.marks import Progress, TopicPartitionKey
 from streamserve.records import RawRecord, to_epoch_ms
 
 HELD_ROWS = 20_000
@@ -88,6 +88,7 @@ class Intake:
         self._part = part
         self._readers = readers
         self._merges: dict[int, EventTimeMerge] = {}
+        self._next: dict[TopicPartitionKey, int] = {}
         self.holds = part.holds({topic: reader.node for topic, reader in readers.items()})
 
     @property
@@ -97,6 +98,7 @@ class Intake:
 
     def begin(self, partition: int, progress: Mapping[str, Progress]) -> None:
         """Start to take in ``partition``, where each topic was left."""
+        self._next.update({(topic, partition): start.position for topic, start in progress.items()})
         if any(start.skips for start in progress.values()) and not self.holds:
             self.holds = True  # as the release did that left them half done
             for reader in self._readers.values():
@@ -116,20 +118,36 @@ class Intake:
         return kind(allowed_ms, start, refuses_late=refuses_late)
 
     def take(self, topic: str, records: list[RawRecord]) -> list[RecordBatch]:
-        """Take records of ``topic``; return them as a batch unless they are held for ``release``."""
+        """Take records of ``topic``; return them as a batch unless they are held for ``release``.
+
+        Raises:
+            TransactionAborted: the client went back in the log.
+        """
+        partitions: list[int] = column_of(records, "partition")
+        self._follow(topic, records, runs_of(partitions))
         values = self._readers[topic].decode(records)
         if not self.holds:
-            return [self._batch(topic, records, values)]
+            return [self._batch(topic, records, values, partitions)]
         for partition, rows in groupby(self._rows(topic, records, values), lambda row: row.record.partition() or 0):
             self._merges[partition].hold(rows)
         return []
 
-    def _batch(self, topic: str, records: Sequence[RawRecord], values: list[Any]) -> RecordBatch:
-        partitions: list[int] = column_of(records, "partition")
+    def _follow(self, topic: str, records: Sequence[RawRecord], runs: Sequence[Run]) -> None:
+        """Note how far the log was read; a second line of defence against records that come twice."""
+        for partition, start, stop in runs:
+            expected, first = self._next.get((topic, partition), 0), records[start].offset() or 0
+            if first < expected:
+                raise TransactionAborted(
+                    f"{topic}[{partition}]: offset {first} came where {expected} was due: the client went back in the"
+                    " log. The restart reads on from what is committed."
+                )
+            self._next[topic, partition] = (records[stop - 1].offset() or 0) + 1
+
+    def _batch(
+        self, topic: str, records: Sequence[RawRecord], values: list[Any], partitions: Sequence[int]
+    ) -> RecordBatch:
         batch = RecordBatch(self._part.name, topic, records, values, partitions)
-        batch.progress = {
-            (topic, run.partition): Progress((records[run.stop - 1].offset() or 0) + 1) for run in batch.runs()
-        }
+        batch.progress = {(topic, run.partition): Progress(self._next[topic, run.partition]) for run in batch.runs()}
         if DecodeError not in set(map(type, values)):
             try:
                 batch.times_ms = self._readers[topic].times_ms(records, values)
@@ -230,6 +248,7 @@ class Intake:
     def forget(self) -> None:
         """Drop what is held back: its partitions are read again from their committed offsets."""
         self._merges.clear()
+        self._next.clear()
 
 
 _KNOWS_NOTHING = Waits()

@@ -68,12 +68,13 @@ class LoggedFeatures(BaseModel):
 def schemas(plan: Plan) -> dict[str, dict[str, Any]]:
     """Return the schema of each topic of ``plan`` by the topic's name; that of dead letters describes their headers.
 
-    The state changelog is the engine's alone and has none.
+    Changelogs and regrouped topics are the engine's alone and have none.
 
     Raises:
         PlanError: a topic's type has parts that JSON Schema cannot describe.
     """
-    found = {name: json_schema(node.value_type or bytes) for name, node in plan.topics.items()}
+    public = [node for node in plan.topics.values() if node.upstream is None]
+    found = {node.name: json_schema(node.value_type or bytes) for node in public}
     found[plan.dead_letter_topic] = json_schema(DeadLetterHeaders)
     if plan.is_stateful:
         from streamserve.monitoring.messages import DriftMessage

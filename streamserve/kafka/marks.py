@@ -6,6 +6,8 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from streamserve.errors import ConfigurationError
+
 TopicPartitionKey: TypeAlias = tuple[str, int]
 """A topic and a partition number."""
 
@@ -72,14 +74,23 @@ class OffsetMark(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def decode(cls, text: str | None) -> OffsetMark | None:
-        """Return the mark, or ``None`` where the text is absent or not ours."""
+        """Return the mark, or ``None`` where the text is absent or not ours.
+
+        Raises:
+            ConfigurationError: another release wrote it: to go on without it could lose or repeat what it tells of.
+        """
         if not text:
             return None
         try:
             mark = msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError:
             return None
-        return mark if mark.format == _FORMAT else None
+        if mark.format != _FORMAT:
+            raise ConfigurationError(
+                f"committed offsets carry metadata of format {mark.format}, but this release reads {_FORMAT}: run the"
+                " release that committed them, or set the group's offsets anew where the app shall go on"
+            )
+        return mark
 
 
 class Committed(msgspec.Struct, frozen=True):

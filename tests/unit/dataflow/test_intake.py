@@ -17,6 +17,7 @@ from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.intake import Intake, TopicReader
 from streamserve.dataflow.merge import EventTimeMerge, Waits
 from streamserve.dataflow.plan import Part, TopicNode
+from streamserve.errors import TransactionAborted
 from streamserve.kafka.marks import Progress
 from streamserve.records import RawRecord
 from tests.unit.dataflow.fakes import FakeRecord
@@ -102,6 +103,20 @@ def test_a_merging_part_holds_rows_until_the_other_topic_is_heard_of() -> None:
     intake.take("a", [record(9, 2)])
     intake.forget()
     assert intake.release({0: Waits({"a", "b"})}) == []
+
+
+@pytest.mark.parametrize("topics", [("a",), ("a", "b")])
+def test_a_client_that_goes_back_in_the_log_ends_the_incarnation(topics: tuple[str, ...]) -> None:
+    intake = intake_of(*topics)
+    intake.begin(0, {"a": Progress(5)})
+    with pytest.raises(TransactionAborted, match=r"a\[0\]: offset 4 came where 5 was due"):
+        intake.take("a", [record(1, 4)])
+    intake.take("a", [record(1, 5), record(2, 9)])
+    with pytest.raises(TransactionAborted, match="offset 9 came where 10 was due"):
+        intake.take("a", [record(2, 9)])
+    intake.forget()
+    intake.begin(0, {"a": Progress(9)})
+    intake.take("a", [record(2, 9)])
 
 
 def test_a_batch_is_cut_where_pushes_fall() -> None:
