@@ -50,17 +50,17 @@ def make_topics(brokers: str, plan: Plan, *, recreate: bool = False) -> None:
             f"{brokers} has {', '.join(there)} already, and the demo counts from zero: --recreate deletes and makes "
             "them anew; without --brokers the demo runs a broker of its own"
         )
+    client: Any = AdminClient({"bootstrap.servers": brokers})  # its futures are untyped; kept until all is done
     if there:
-        _forget(brokers, plan.app, there)
+        _forget(client, brokers, plan.app, there)
     _until(lambda: not there or not set(there) & admin.partitions().keys(), "delete the demo's topics")
     admin.create(specs, partitions=PARTITIONS)
     wanted = {spec.name for spec in specs}
     _until(lambda: wanted <= admin.partitions().keys(), "create the demo's topics")
 
 
-def _forget(brokers: str, group: str, topics: list[str]) -> None:
+def _forget(client: Any, brokers: str, group: str, topics: list[str]) -> None:
     """Delete topics and group; a worker with a name of its own stays in the group until its session has ended."""
-    client: Any = AdminClient({"bootstrap.servers": brokers})  # its futures are untyped
     give_up = time.monotonic() + _PATIENCE_S
     while not _deleted(client.delete_consumer_groups([group]), KafkaError.GROUP_ID_NOT_FOUND):
         if time.monotonic() > give_up:
