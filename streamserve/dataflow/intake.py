@@ -124,10 +124,11 @@ class Intake:
             TransactionAborted: the client went back in the log.
         """
         partitions: list[int] = column_of(records, "partition")
-        self._follow(topic, records, runs_of(partitions))
+        runs = runs_of(partitions)
+        self._follow(topic, records, runs)
         values = self._readers[topic].decode(records)
         if not self.holds:
-            return [self._batch(topic, records, values, partitions)]
+            return [self._batch(topic, records, values, partitions, runs)]
         for partition, rows in groupby(self._rows(topic, records, values), lambda row: row.record.partition() or 0):
             self._merges[partition].hold(rows)
         return []
@@ -144,10 +145,15 @@ class Intake:
             self._next[topic, partition] = (records[stop - 1].offset() or 0) + 1
 
     def _batch(
-        self, topic: str, records: Sequence[RawRecord], values: list[Any], partitions: Sequence[int]
+        self,
+        topic: str,
+        records: Sequence[RawRecord],
+        values: list[Any],
+        partitions: Sequence[int],
+        runs: Sequence[Run],
     ) -> RecordBatch:
         batch = RecordBatch(self._part.name, topic, records, values, partitions)
-        batch.progress = {(topic, run.partition): Progress(self._next[topic, run.partition]) for run in batch.runs()}
+        batch.progress = {(topic, run.partition): Progress(self._next[topic, run.partition]) for run in runs}
         if DecodeError not in set(map(type, values)):
             try:
                 batch.times_ms = self._readers[topic].times_ms(records, values)

@@ -98,11 +98,7 @@ class AgentStep:
         """
         selected, refused = self._tables.without_refused(batch.select(self._sources))
         outcomes = self._driver.run(selected)
-        failed = set(outcomes.errors)
-        output = self._writer.write(selected, outcomes)
-        self._tables.check(selected, outcomes, failed)
-        output.failures += refused
-        return self._side.collect(selected, output)
+        return self._side.collect(selected, self._tables.write(self._writer, selected, outcomes, refused))
 
 
 class _Tables:
@@ -120,15 +116,21 @@ class _Tables:
         kept = [row for row, record in enumerate(batch.records) if coordinates_of(record) not in refused]
         return batch.take(kept), refused.values()
 
-    def check(self, batch: RecordBatch, outcomes: Outcomes, known: Collection[int]) -> None:
-        """Make sure that no rows but the ``known`` ones have failed: the others have changed tables.
+    def write(
+        self, writer: OutcomeWriter, batch: RecordBatch, outcomes: Outcomes, refused: Collection[Failure]
+    ) -> StepOutput:
+        """Return what ``writer`` makes of ``outcomes``, with the ``refused`` events among the failures.
 
         Raises:
-            EngineRestart: some have; they are left out next time.
+            EngineRestart: an event failed in writing, after it had changed tables; it is left out next time.
         """
-        if self._node.is_scoped and len(outcomes.errors) > len(known):
-            fresh = [Failure(batch.records[row], error) for row, error in outcomes.errors.items() if row not in known]
+        failed = set(outcomes.errors)
+        output = writer.write(batch, outcomes)
+        if self._node.is_scoped and len(outcomes.errors) > len(failed):
+            fresh = [Failure(batch.records[row], error) for row, error in outcomes.errors.items() if row not in failed]
             self._policy.leave_out(self._node.name, fresh)
+        output.failures += refused
+        return output
 
 
 class BatchAgentStep:
@@ -163,11 +165,7 @@ class BatchAgentStep:
         outcomes = Outcomes(len(selected))
         for start in range(0, len(selected), self._node.max_size):
             self._run(selected, range(start, min(start + self._node.max_size, len(selected))), outcomes)
-        failed = set(outcomes.errors)
-        output = self._writer.write(selected, outcomes)
-        self._tables.check(selected, outcomes, failed)
-        output.failures += refused
-        return self._side.collect(selected, output)
+        return self._side.collect(selected, self._tables.write(self._writer, selected, outcomes, refused))
 
     def _run(self, batch: RecordBatch, rows: Sequence[int], outcomes: Outcomes) -> None:
         if self._node.function is None:
