@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, cast, overload
@@ -10,7 +11,7 @@ from typing import Any, Generic, cast, overload
 from typing_extensions import TypeVar
 
 from streamserve.dataflow.declared import Declared
-from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, Next, Send, ask, perform
+from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, InEventLoop, Next, Send, Take, ask, perform
 from streamserve.dataflow.joining import key_problem
 from streamserve.dataflow.plan import (
     AgentNode,
@@ -23,7 +24,7 @@ from streamserve.dataflow.plan import (
     RegroupNode,
     TopicNode,
 )
-from streamserve.dataflow.scope import EventScope, current
+from streamserve.dataflow.scope import BatchScope, EventScope, current, finish_event
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import ConfigurationError, EncodeError, PlanError
 from streamserve.features.base import FeatureRow
@@ -125,7 +126,7 @@ class Source(Generic[V_co, K_co]):
         if self.node.value_type is None:
             raise PlanError(f"topic {self.name!r} has no value type, so it has no fields to regroup by")
         node = RegroupNode(name, self.name, f"{self._declared.app}-{name}-regrouped", key)
-        topic = replace(self.node, name=node.topic, key=key, late="process", upstream=self.name)
+        topic = replace(self.node, name=node.topic, key=key, late="process", upstream=self.name, max_future_ms=None)
         if self._declared.regroupings.setdefault(name, node) != node:
             raise PlanError(f"regrouping {name!r} is declared twice with different keys: give one of them name=")
         self._declared.topics[node.topic] = topic
@@ -173,13 +174,83 @@ class Stream(Generic[V_co, K_co]):
         """Iterate over whole records: value, key, timestamp, headers, partition and offset."""
         return cast("AsyncIterator[Record[V_co, K_co]]", _RECORDS)
 
+    def take(self, size: int) -> AsyncIterator[Sequence[V_co]]:
+        """Iterate over lists of up to ``size`` events: those that are there together, of one partition, in order.
+
+        A list never waits for more events, and so never holds back a commit: under load lists are full, an event that
+        comes alone is a list of one. To gather more across commits, keep them in a table. With ``ordering="unordered"``
+        lists run across partitions, and several are worked on at once.
+
+        The events of a list are done when the agent asks for the next list. What it yields takes the place, and has the
+        coordinates, of the last of them. If the agent raises, the list is taken again by halves until only the event at
+        fault is left, so that each event is one outcome of its own: nothing written for a list that failed is seen, but
+        side effects outside Kafka are repeated. An output that does not fit its topic is a dead letter of every event
+        in its list.
+
+        Raises:
+            ConfigurationError: ``size`` is not at least 1.
+        """
+        return cast("AsyncIterator[Sequence[V_co]]", _Iterator(_take(size, whole=False)))
+
+    def take_records(self, size: int) -> AsyncIterator[Sequence[Record[V_co, K_co]]]:
+        """Iterate over lists as ``take`` does, of whole records."""
+        return cast("AsyncIterator[Sequence[Record[V_co, K_co]]]", _Iterator(_take(size, whole=True)))
+
+    def filter(self, keep: Callable[[V_co], object]) -> Stream[V_co, K_co]:
+        """Return the stream without the events for which ``keep`` is false; they are done, with no output.
+
+        What ``keep`` raises is the event's failure, as what the agent raises is.
+        """
+        return _FilteredStream(self, keep)
+
+
+class _FilteredStream(Stream[V_co, K_co]):
+    """A stream without the events that nobody wants to see; lists get shorter, and empty ones are left out."""
+
+    def __init__(self, stream: Stream[V_co, K_co], keep: Callable[[V_co], object]) -> None:
+        self._stream = stream
+        self._keep = keep
+
+    def __aiter__(self) -> AsyncIterator[V_co]:
+        """Iterate over the events' values."""
+        return self._values()
+
+    async def _values(self) -> AsyncIterator[V_co]:
+        async for value in self._stream:
+            if self._keep(value):
+                yield value
+
+    async def records(self) -> AsyncIterator[Record[V_co, K_co]]:
+        """Iterate over whole records."""
+        async for record in self._stream.records():
+            if self._keep(record.value):
+                yield record
+
+    async def take(self, size: int) -> AsyncIterator[Sequence[V_co]]:
+        """Iterate over lists of events."""
+        async for values in self._stream.take(size):
+            if kept := [value for value in values if self._keep(value)]:
+                yield kept
+
+    async def take_records(self, size: int) -> AsyncIterator[Sequence[Record[V_co, K_co]]]:
+        """Iterate over lists of whole records."""
+        async for records in self._stream.take_records(size):
+            if kept := [record for record in records if self._keep(record.value)]:
+                yield kept
+
+
+def _take(size: int, *, whole: bool) -> Take:
+    if size < 1:
+        raise ConfigurationError(f"stream.take: {size} is no size of a list, it takes at least 1 event")
+    return Take(size, whole)
+
 
 class _Iterator:
-    """Asks the driver for the next event."""
+    """Asks the driver for the next event, or list of events."""
 
     __slots__ = ("_request",)
 
-    def __init__(self, request: Next) -> None:
+    def __init__(self, request: Next | Take) -> None:
         self._request = request
 
     def __aiter__(self) -> _Iterator:
@@ -199,38 +270,52 @@ class ScopedStream(Stream[V_co, K_co]):
     What the event has written to tables is made final when the agent asks for the next, or ends.
     """
 
-    def __init__(self) -> None:
-        self._scope: EventScope | None = None
-
     def __aiter__(self) -> AsyncIterator[V_co]:
         """Iterate over the events' values."""
-        return self._values()
+        return cast("AsyncIterator[V_co]", _ScopedIterator(whole=False))
 
-    async def _values(self) -> AsyncIterator[V_co]:
-        while True:
-            yield (await self._next()).value
-
-    async def records(self) -> AsyncIterator[Record[V_co, K_co]]:
+    def records(self) -> AsyncIterator[Record[V_co, K_co]]:
         """Iterate over whole records."""
+        return cast("AsyncIterator[Record[V_co, K_co]]", _ScopedIterator(whole=True))
+
+    async def take(self, size: int) -> AsyncIterator[Sequence[V_co]]:
+        """Iterate over lists of events."""
         while True:
-            yield (await self._next()).record
+            yield [scope.value for scope in await self._next_list(size)]
 
-    async def _next(self) -> EventScope:
-        self.finish()
-        scope: EventScope = await perform(NEXT_RECORD)
-        self._scope = scope
-        current.set(scope)
-        return scope
+    async def take_records(self, size: int) -> AsyncIterator[Sequence[Record[V_co, K_co]]]:
+        """Iterate over lists of whole records."""
+        while True:
+            yield [scope.record for scope in await self._next_list(size)]
 
-    def finish(self) -> None:
-        """Make final what the event has written.
+    async def _next_list(self, size: int) -> Sequence[EventScope]:
+        """Return the events of the next list, whose keys are those that tables answer to."""
+        finish_event()
+        scopes: Sequence[EventScope] = await perform(_take(size, whole=False))
+        current.set(BatchScope(scopes[0].batch, [scope.row for scope in scopes]))
+        return scopes
 
-        Raises:
-            AgentError: it changed a table's value in place.
-        """
-        scope, self._scope = self._scope, None
-        if scope is not None:
+
+class _ScopedIterator:
+    """Makes final what an event has written, and asks the driver for the scope of the next."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, *, whole: bool) -> None:
+        self._whole = whole
+
+    def __aiter__(self) -> _ScopedIterator:
+        return self
+
+    @types.coroutine
+    def __anext__(self) -> Generator[Any, Any, Any]:
+        scope = current.get()
+        if scope is not None and scope.pending.changes:
             scope.pending.commit()
+        submit = InEventLoop.submit
+        event: EventScope = (yield from submit(NEXT_EVENT).__await__()) if submit is not None else (yield NEXT_EVENT)
+        current.set(event)
+        return event.record if self._whole else event.batch.values[event.row]
 
 
 class Batch(Sequence[V_co], Generic[V_co, K_co]):

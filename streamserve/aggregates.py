@@ -180,8 +180,11 @@ def custom(
     ``add(state, value, time_ms)`` takes one event, or its ``field`` where one is named. ``merge(earlier, later)`` joins
     the states of two stretches of time: it is associative, and ``initial()`` changes nothing on either side. ``state``
     is the type of the state, which msgspec can write as msgpack and read back: numbers, texts, tuples, lists, dicts,
-    dataclasses, structs. Results do not depend on the order of arrival where ``add`` and ``merge`` do not. A function
-    that raises stops the app.
+    dataclasses, structs. Results do not depend on the order of arrival where ``add`` and ``merge`` do not.
+
+    An event on which a function raises, or leads to a state that is not of its type, becomes a dead letter, and the
+    state stays as it was. Where ``result`` raises for a window that closes, that result becomes one; over nothing the
+    aggregate is ``None`` then. Functions may be called again for an event that was undone.
 
     >>> custom(
     ...     "latest_gap",

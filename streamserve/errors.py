@@ -16,6 +16,8 @@
     │   ├── MissingKey              a table has no value for the key, and no default (also a ``KeyError``)
     │   ├── WrongPartition          a table was asked for a key that lives in another partition
     │   ├── LateRecord              its event time is further behind than its topic allows
+    │   ├── FutureRecord            its event time is further ahead of its Kafka timestamp than its topic allows
+    │   ├── WindowError             a window cannot count the event, or write what came of one of its windows
     │   └── Reject                  user code refused the event on purpose
     ├── OutageError                 Kafka, Feast or the registry is away: wait, never dead-letter
     │   └── BrokerUnavailable
@@ -109,6 +111,23 @@ class LateRecord(RecordError):
         super().__init__(
             f"topic {topic!r}: the record's event time is further behind the newest than max_out_of_orderness allows"
         )
+
+
+class FutureRecord(RecordError):
+    """The record's event time is further ahead of its Kafka timestamp than its topic allows."""
+
+    reason = "future"
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(
+            f"topic {topic!r}: the record's event time is further ahead of its Kafka timestamp than max_future allows"
+        )
+
+
+class WindowError(RecordError):
+    """A window cannot count the event, or its result does not become a value of its topic."""
+
+    reason = "window"
 
 
 class MissingKey(RecordError, KeyError):

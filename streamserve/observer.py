@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 OUTCOMES: Final = (
     "emitted",
@@ -127,32 +127,43 @@ class Observer:
 
 
 class Observers(Observer):
-    """Hands each event to several observers, in order.
+    """Hands each event to several observers, in order; those whose class leaves it to the base are not called.
 
     >>> Observers([Observer(), Observer()]).progress()
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
+        self._listeners: dict[str, list[Callable[..., None]]] = {
+            event: [tell for observer in observers for tell in _listening(observer, event)] for event in _EVENTS
+        }
 
-    @property
-    def members(self) -> tuple[Observer, ...]:
-        """Return the observers, in the order in which they are told."""
-        return self._observers
+    def listeners(self, event: str) -> Sequence[Callable[..., None]]:
+        """Return what ``event`` is told to, in order."""
+        return self._listeners[event]
 
 
 def _fan_out(event: str) -> Callable[..., None]:
     """Return the method that hands ``event`` to every member."""
 
     def tell(self: Observers, *args: object) -> None:
-        for observer in self.members:
-            getattr(observer, event)(*args)
+        for listen in self.listeners(event):
+            listen(*args)
 
     return tell
 
 
-for _event in [name for name in vars(Observer) if not name.startswith("_")]:
+_EVENTS: Final = tuple(name for name in vars(Observer) if not name.startswith("_"))
+
+for _event in _EVENTS:
     setattr(Observers, _event, _fan_out(_event))
+
+
+def _listening(observer: Observer, event: str) -> Sequence[Callable[..., None]]:
+    """Return the methods behind ``observer`` that do something at ``event``: of those behind several, each its own."""
+    method: Any = getattr(observer, event)
+    if isinstance(observer, Observers) and method.__func__ is vars(Observers)[event]:
+        return observer.listeners(event)
+    return () if method.__func__ is vars(Observer)[event] else (method,)
 
 
 class CommittedOutcomes(Observers):
@@ -228,10 +239,10 @@ class CommittedOutcomes(Observers):
     def committed(self, records: int, seconds: float) -> None:
         """Tell what was held back, then the commit."""
         for (event, *names), count in self._counts.items():
-            for observer in self.members:
-                getattr(observer, event)(*names, count)
-        for tell in self._drift:
-            tell()
+            for tell in self.listeners(event):
+                tell(*names, count)
+        for tell_drift in self._drift:
+            tell_drift()
         self._forget()
         super().committed(records, seconds)
 

@@ -58,6 +58,7 @@ class Table(Generic[TK, V]):
 
         Raises:
             EncodeError: the value is not of the table's type.
+            OversizeError: it is longer than the table's changelog takes, before compression.
         """
         self._access.set(key, value)
 
@@ -75,6 +76,7 @@ class Table(Generic[TK, V]):
         Raises:
             MissingKey: the key has no value and the table no default.
             EncodeError: ``fn`` returned what is not of the table's type.
+            OversizeError: it returned what is longer than the table's changelog takes, before compression.
         """
         return self._access.update(key, fn)
 
@@ -134,7 +136,7 @@ class Table(Generic[TK, V]):
 
     @property
     def _access(self) -> Any:
-        return _running(self.node.binding.runtime, f"table {self.name!r}")
+        return self.node.binding.runtime or _running(None, "table", self.name)
 
     def __repr__(self) -> str:
         return f"Table({self.name!r})"
@@ -169,7 +171,7 @@ class GlobalTable(Mapping[TK, A_co]):
 
     @property
     def _rows(self) -> Any:
-        return _running(self.node.binding.runtime, f"global table {self.name!r}")
+        return _running(self.node.binding.runtime, "global table", self.name)
 
     def __repr__(self) -> str:
         return f"GlobalTable({self.name!r})"
@@ -189,13 +191,15 @@ class WindowedTable(Generic[TK, A_co]):
             WrongPartition: the key is not that of the record.
             ConfigurationError: no agent works on an event just now.
         """
-        return _running(self.node.binding.runtime, f"window {self.name!r}").get(key)
+        return _running(self.node.binding.runtime, "window", self.name).get(key)
 
     def __repr__(self) -> str:
         return f"WindowedTable({self.name!r})"
 
 
-def _running(runtime: Any, what: str) -> Any:
+def _running(runtime: Any, kind: str, name: str) -> Any:
     if runtime is None:
-        raise ConfigurationError(f"{what} answers only inside a running app; try it with streamserve.testing.Harness")
+        raise ConfigurationError(
+            f"{kind} {name!r} answers only inside a running app; try it with streamserve.testing.Harness"
+        )
     return runtime

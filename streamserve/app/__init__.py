@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing_extensions import Unpack
 
 from streamserve.app.agents import DeclaresAgents
+from streamserve.app.commands import DeclaresCommands
 from streamserve.app.declared import checked
 from streamserve.app.labels import DeclaresLabels
 from streamserve.app.models import DeclaresModels
@@ -19,7 +20,9 @@ from streamserve.settings import SettingsOverrides
 __all__ = ["App"]
 
 
-class App(DeclaresTopics, DeclaresAgents, DeclaresTimers, DeclaresModels, DeclaresState, DeclaresLabels):
+class App(
+    DeclaresTopics, DeclaresAgents, DeclaresTimers, DeclaresModels, DeclaresState, DeclaresLabels, DeclaresCommands
+):
     """A topology: topics, agents, features, models, monitors, state and labels under one name.
 
     The name is the consumer group's, the prefix of the engine's own topics and of transactional ids: renaming an app

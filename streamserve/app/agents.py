@@ -31,7 +31,7 @@ class DeclaresAgents(Declares):
     def agent(
         self,
         *sources: Source[In, Any],
-        to: Topic[Out, Any],
+        to: Topic[Out, Any] | Sequence[Topic[Out, Any]],
         name: str | None = None,
         ordering: Ordering = "key",
         io: bool = False,
@@ -52,7 +52,7 @@ class DeclaresAgents(Declares):
     def agent(
         self,
         *sources: Source[Any, Any],
-        to: Topic[Any, Any] | None = None,
+        to: Topic[Any, Any] | Sequence[Topic[Any, Any]] | None = None,
         name: str | None = None,
         ordering: Ordering = "key",
         io: bool = False,
@@ -63,10 +63,11 @@ class DeclaresAgents(Declares):
 
         Many instances run side by side. ``ordering="key"`` keeps the events of one key in order, one at a time;
         ``"partition"`` the whole partition; ``"unordered"`` starts them freely. Outputs keep the input's order per
-        partition in all three. ``io=True`` runs the instances as asyncio tasks. With several sources their records
-        come in order of event time, as far as that is known. An event is done when the agent asks for the next; until
-        then nothing that it wrote is visible. An exception makes the event one dead letter. Tables that the function
-        mentions are found by themselves; ``tables`` names those that it reaches in other ways.
+        partition in all three. Each output goes to every topic of ``to``, or to none. ``io=True`` runs the instances as
+        asyncio tasks. With several sources their records come in order of event time, as far as that is known. An event
+        is done when the agent asks for the next; until then nothing that it wrote is visible. An exception makes the
+        event one dead letter. Tables that the function mentions are found by themselves; ``tables`` names those that it
+        reaches in other ways.
         """
 
         def decorate(function: Callable[[Stream[Any, Any]], Any]) -> Agent[Any, Any]:
@@ -95,7 +96,7 @@ class DeclaresAgents(Declares):
     def batch_agent(
         self,
         *sources: Source[In, Any],
-        to: Topic[Out, Any],
+        to: Topic[Out, Any] | Sequence[Topic[Out, Any]],
         name: str | None = None,
         max_size: int = 4096,
         tables: Sequence[Table[Any, Any]] = (),
@@ -103,7 +104,8 @@ class DeclaresAgents(Declares):
     ) -> Callable[[Callable[[Batch[In, Any]], Sequence[Out | Reject | None]]], Agent[In, Out]]:
         """Make a function an agent that sees up to ``max_size`` events at a time.
 
-        It returns one result per event, in order: a value, ``None`` to filter, or ``Reject(reason)``. A batch whose
+        It returns one result per event, in order: a value, which goes to every topic of ``to``, ``None`` to filter, or
+        ``Reject(reason)``. A batch whose
         function raises is halved until only the event at fault is dead-lettered, so it must be free of side effects;
         what it wrote to tables is undone. ``tables`` is as in ``agent``.
         """
@@ -177,17 +179,31 @@ class DeclaresAgents(Declares):
         kind: AgentKind,
         name: str,
         sources: Sequence[Source[Any, Any]],
-        to: Topic[Any, Any] | None,
+        to: Topic[Any, Any] | Sequence[Topic[Any, Any]] | None,
         function: Callable[..., Any] | None,
         **options: Any,
     ) -> Agent[Any, Any]:
         checked(name, "agent")
         if name in self._declared.agents or name in self._declared.timers:
             raise PlanError(f"agent {name!r} is declared twice: give one of them name=")
-        target = to.name if to is not None else None
-        node = AgentNode(name, kind, names_of(sources), target, function, **options)
+        target, also = _targets(name, to)
+        node = AgentNode(name, kind, names_of(sources), target, function, also_to=also, **options)
         self._declared.agents[name] = node
         return Agent(node)
+
+
+def _targets(agent: str, to: Topic[Any, Any] | Sequence[Topic[Any, Any]] | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the name of the first topic of ``to``, if any, and those of the others.
+
+    Raises:
+        PlanError: there is none in the list, or one twice.
+    """
+    if to is None:
+        return None, ()
+    names = [to.name] if isinstance(to, Topic) else [topic.name for topic in to]
+    if not names or len(set(names)) < len(names):
+        raise PlanError(f"agent {agent!r}: to= is a topic, or a list of topics that differ")
+    return names[0], tuple(names[1:])
 
 
 def _starting(function: Callable[[Stream[Any, Any]], Any]) -> Callable[..., Any]:
@@ -195,25 +211,9 @@ def _starting(function: Callable[[Stream[Any, Any]], Any]) -> Callable[..., Any]
 
     @wraps(function)
     def start(*, scoped: bool = False) -> Any:
-        if not scoped:
-            return function(Stream())
-        run = _yielding_in_scope if inspect.isasyncgenfunction(function) else _in_scope
-        return run(function, ScopedStream())
+        return function(ScopedStream() if scoped else Stream())
 
     return start
-
-
-async def _in_scope(function: Callable[[Any], Awaitable[None]], stream: ScopedStream[Any, Any]) -> None:
-    await function(stream)
-    stream.finish()
-
-
-async def _yielding_in_scope(
-    function: Callable[[Any], AsyncIterator[Any]], stream: ScopedStream[Any, Any]
-) -> AsyncIterator[Any]:
-    async for output in function(stream):
-        yield output
-    stream.finish()
 
 
 def _batching(function: Callable[[Batch[Any, Any]], Any]) -> Callable[[Sequence[Any], Callable[[], Any]], Any]:

@@ -8,9 +8,9 @@ from typing import Any, overload
 from typing_extensions import TypeVar
 
 from streamserve.agents import Source, Topic
-from streamserve.aggregates import Aggregate
+from streamserve.aggregates import Aggregate, Field
 from streamserve.app.declared import Declares
-from streamserve.dataflow.plan import Emit, GlobalTableNode, StoreKind, TableNode, WindowNode
+from streamserve.dataflow.plan import Emit, GlobalTableNode, StoreKind, TableNode, TopicNode, WindowNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 from streamserve.records import Window
@@ -114,10 +114,38 @@ class DeclaresState(Declares):
         With ``to``, results are written when a window closes, or with every change. Fields of the topic's type are
         filled by name: ``start``, ``end``, ``value`` (or the window's name), ``key`` (or the name of the source's key
         field), and the fields of ``by``; or ``output`` builds the value, ``None`` leaving it out.
+
+        An event that the aggregate cannot take, since a value is of a wrong type or a function raises, becomes a dead
+        letter of step ``name`` and counts nowhere in the window; agents see it all the same. A result that cannot be
+        made or written, since ``output`` raises perhaps, becomes a dead letter that names window and key, and no other
+        is kept from being written.
+
+        Raises:
+            PlanError: the name is taken, or events have no such field.
         """
         self._check_state_name(name, "window")
         divides = (by,) if isinstance(by, str) else tuple(by)
+        _check_fields(name, source.node, (*divides, aggregate.field))
         target = to.name if to is not None else None
         node = WindowNode(name, source.name, aggregate, window, divides, target, emit, output)
         self._declared.windows[name] = node
         return WindowedTable(node)
+
+
+def _check_fields(window: str, source: TopicNode, wanted: Sequence[Field | None]) -> None:
+    """Raise ``PlanError`` if events of a known type lack one of the fields that a window names."""
+    from streamserve.codecs.json import codec_for  # costs more than all else that an import of the app needs
+
+    fields: Mapping[str, Any] = {}
+    try:
+        if source.value_type is not None:
+            fields = codec_for(source.value_type).fields
+    except PlanError:  # a type that cannot be read is found with its topic
+        return
+    for field in wanted:
+        first = field.partition(".")[0] if isinstance(field, str) else None
+        if fields and first is not None and first not in fields and not hasattr(source.value_type, first):
+            raise PlanError(
+                f"window {window!r}: events of topic {source.name!r} have no field {field!r}: there are"
+                f" {', '.join(fields)}; or give a function of the event"
+            )

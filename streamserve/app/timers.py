@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, overload
 
 from typing_extensions import TypeVar
 
 from streamserve.agents import Agent, Topic
 from streamserve.app.declared import Declares, checked
-from streamserve.dataflow.plan import AgentNode, TimerNode
+from streamserve.dataflow.crontab import Crontab
+from streamserve.dataflow.plan import AgentNode, Per, TimerNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 
@@ -18,29 +19,85 @@ Out = TypeVar("Out")
 
 
 class DeclaresTimers(Declares):
-    """``app.timer`` and ``app.lifespan``."""
+    """``app.timer``, ``app.crontab`` and ``app.lifespan``."""
 
+    @overload
     def timer(
-        self, every: Duration, *, to: Topic[Out, Any], per: Literal["partition", "worker"] = "partition"
-    ) -> Callable[[Callable[[], AsyncIterator[Out]]], Agent[None, Out]]:
-        """Run an async generator at every whole multiple of ``every`` since the epoch, UTC.
+        self, every: Duration, *, to: Topic[Out, Any], per: Per = ..., name: str | None = ...
+    ) -> Callable[[Callable[[], AsyncIterator[Out]]], Agent[None, Out]]: ...
+    @overload
+    def timer(
+        self, every: Duration, *, to: None = None, per: Per = ..., name: str | None = ...
+    ) -> Callable[[Callable[[], Awaitable[None]]], Agent[None, None]]: ...
+    def timer(
+        self, every: Duration, *, to: Topic[Any, Any] | None = None, per: Per = "partition", name: str | None = None
+    ) -> Callable[[Callable[[], Any]], Agent[None, Any]]:
+        """Run an async generator (with ``to``) or a coroutine (without) at every whole multiple of ``every``.
 
-        It runs once per owned partition, so once per partition in the whole group, or once per worker. A time missed
-        while no worker ran is not made up for.
+        Multiples count from the epoch, UTC. It runs once per owned partition (``per="partition"``), so once per
+        partition in the whole group; once in each worker (``"worker"``); or once in the whole app (``"app"``), with the
+        owner of partition 0. A time missed while no worker ran is not made up for. What it yields and sends goes into
+        the transaction that is open.
         """
 
-        def decorate(function: Callable[[], AsyncIterator[Out]]) -> Agent[None, Out]:
-            name = checked(function.__name__, "timer")
-            if not inspect.isasyncgenfunction(function):
-                raise PlanError(f"timer {name!r} must be an async generator: 'async def' with a yield")
-            if name in self._declared.agents or name in self._declared.timers:
-                raise PlanError(f"timer {name!r} has the name of another agent or timer")
+        def decorate(function: Callable[[], Any]) -> Agent[None, Any]:
             if to_milliseconds(every) < 1:
-                raise PlanError(f"timer {name!r}: every {every!r} is no time at all")
-            self._declared.timers[name] = TimerNode(name, to_milliseconds(every), to.name, per, function)
-            return Agent(AgentNode(name, "agent", (), to.name, function))
+                raise PlanError(f"timer {function.__name__!r}: every {every!r} is no time at all")
+            return self._add_timer(name or function.__name__, to_milliseconds(every), None, to, per, function)
 
         return decorate
+
+    @overload
+    def crontab(
+        self, expression: str, *, timezone: str = ..., to: Topic[Out, Any], per: Per = ..., name: str | None = ...
+    ) -> Callable[[Callable[[], AsyncIterator[Out]]], Agent[None, Out]]: ...
+    @overload
+    def crontab(
+        self, expression: str, *, timezone: str = ..., to: None = None, per: Per = ..., name: str | None = ...
+    ) -> Callable[[Callable[[], Awaitable[None]]], Agent[None, None]]: ...
+    def crontab(
+        self,
+        expression: str,
+        *,
+        timezone: str = "UTC",
+        to: Topic[Any, Any] | None = None,
+        per: Per = "partition",
+        name: str | None = None,
+    ) -> Callable[[Callable[[], Any]], Agent[None, Any]]:
+        """Run what ``timer`` runs at times of day: minute, hour, day of month, month and day of week, as in cron.
+
+        ``timezone`` is an IANA name. A time of day that the clocks skip in spring comes right after the gap; one that
+        they repeat in autumn comes once; steps such as ``"*/5 * * * *"`` go on in real time.
+
+        Raises:
+            PlanError: the expression or the time zone is none.
+        """
+        times = Crontab(expression, timezone)
+
+        def decorate(function: Callable[[], Any]) -> Agent[None, Any]:
+            return self._add_timer(name or function.__name__, 0, times, to, per, function)
+
+        return decorate
+
+    def _add_timer(
+        self,
+        name: str,
+        every_ms: int,
+        times: Crontab | None,
+        to: Topic[Any, Any] | None,
+        per: Per,
+        function: Callable[[], Any],
+    ) -> Agent[None, Any]:
+        checked(name, "timer")
+        if to is not None and not inspect.isasyncgenfunction(function):
+            raise PlanError(f"timer {name!r} must be an async generator: 'async def' with a yield")
+        if to is None and not inspect.iscoroutinefunction(function):
+            raise PlanError(f"timer {name!r} has no to= topic: it must be 'async def' without a yield")
+        if name in self._declared.agents or name in self._declared.timers:
+            raise PlanError(f"timer {name!r} has the name of another agent or timer")
+        target = to.name if to is not None else None
+        self._declared.timers[name] = TimerNode(name, every_ms, target, per, function, times)
+        return Agent(AgentNode(name, "agent", (), target, function))
 
     def lifespan(self, fn: Callable[[], AsyncIterator[None]]) -> Callable[[], AsyncIterator[None]]:
         """Run an async generator around the worker's life: to its ``yield`` before the first event, on at the end."""

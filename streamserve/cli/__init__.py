@@ -17,7 +17,7 @@ from streamserve.errors import StreamserveError
 
 __all__ = ["main"]
 
-_GROUPS = ("demo", "broker", "run", "check", "graph", "topics", "tables", "send", "lag", "bench")
+_GROUPS = ("demo", "new", "broker", "run", "check", "graph", "topics", "tables", "send", "call", "lag", "bench")
 """The modules, in the order of their help."""
 
 

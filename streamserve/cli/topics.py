@@ -114,11 +114,18 @@ def _of(name: str, brokers: str | None) -> tuple[Plan, Settings]:
 
 
 def _problems(plan: Plan, settings: Settings) -> list[str]:
-    from streamserve.dataflow.topics import topic_specs
+    from streamserve.dataflow.topics import check_channels, topic_specs
+    from streamserve.errors import TopicError
     from streamserve.kafka.admin import Admin
 
     admin = Admin(settings)
-    return admin.problems(topic_specs(plan, admin.partitions()))
+    found = admin.partitions()
+    problems = admin.problems(topic_specs(plan, found))
+    try:
+        check_channels(plan, found, settings.instance, admin.metadata_bytes)
+    except TopicError as error:
+        problems.append(str(error).rstrip("."))
+    return problems
 
 
 def _fail_on(problems: list[str], *, told: bool = False) -> None:

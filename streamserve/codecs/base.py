@@ -34,6 +34,22 @@ class ValueCodec(Protocol, Generic[V]):
         """
         ...
 
+    def decode_one(self, payload: bytes) -> V:
+        """Decode one payload as ``decode_many`` does.
+
+        Raises:
+            DecodeError: what ``decode_many`` would have returned.
+        """
+        ...
+
+    def encode_one(self, value: V) -> bytes:
+        """Encode one value as ``encode_many`` does.
+
+        Raises:
+            EncodeError: what ``encode_many`` would have returned.
+        """
+        ...
+
     def encode_many(self, values: Sequence[V]) -> list[bytes | EncodeError]:
         """Encode each value, or give the error that it deserves."""
         ...

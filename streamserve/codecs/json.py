@@ -66,6 +66,27 @@ class JsonCodec(Generic[V]):
             return map_resuming(self._encode, values, lambda i, error: self._unwritable(values[i], error))
         return [self._encode_checked(value) for value in values]
 
+    def decode_one(self, payload: bytes) -> V:
+        """Decode one payload; see ``ValueCodec``."""
+        try:
+            return self._decode(payload)
+        except Exception as error:
+            refusal = self._refusal(payload, error)
+        raise refusal
+
+    def encode_one(self, value: V) -> bytes:
+        """Encode one value; see ``ValueCodec``."""
+        if type(value) is self._accepted:
+            try:
+                return self._encode(value)
+            except Exception as error:
+                refusal = self._unwritable(value, error)
+            raise refusal
+        encoded = self._encode_checked(value)
+        if isinstance(encoded, EncodeError):
+            raise encoded
+        return encoded
+
     def encode_row(self, row: Sequence[Any]) -> bytes | EncodeError:
         """Build the value from its fields, in the order of ``fields``, checking them, and encode it."""
         try:
@@ -249,6 +270,17 @@ class BytesCodec:
     def decode_fields(self, payloads: Sequence[bytes | None]) -> list[Any | DecodeError]:
         """Return the payloads, and an error for each tombstone."""
         return self.decode_many(payloads)
+
+    def decode_one(self, payload: bytes) -> bytes:
+        """Return the payload."""
+        return payload
+
+    def encode_one(self, value: bytes) -> bytes:
+        """Return the value; raise ``EncodeError`` if it is not ``bytes``."""
+        encoded = _as_bytes(value)
+        if isinstance(encoded, EncodeError):
+            raise encoded
+        return encoded
 
     def encode_many(self, values: Sequence[bytes]) -> list[bytes | EncodeError]:
         """Return the values, and an error for each that is not ``bytes``."""

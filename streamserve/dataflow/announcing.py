@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from streamserve.clock import Clock
 from streamserve.dataflow.channels import IDLE_MS, marker_of
-from streamserve.dataflow.groups import Group, GroupKey
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.groups import Group
+from streamserve.dataflow.plan import GroupKey, Plan
 from streamserve.kafka.marks import TopicPartitionKey
 from streamserve.records import Emission
 
@@ -53,8 +53,10 @@ class Announcing:
 
     def take(self, groups: Iterable[Group]) -> list[Emission]:
         """Return the markers to write now."""
-        now = self._clock.monotonic()
         markers: list[Emission] = []
+        if not self._targets:
+            return markers
+        now = self._clock.monotonic()
         for group in groups:
             news = self._news(group)
             if not news:

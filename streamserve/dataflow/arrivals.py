@@ -10,8 +10,9 @@ from collections import deque
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from streamserve.dataflow.channels import IDLE_MS, Marker, channel_of
-from streamserve.errors import EngineRestart, LateRecord, RecordError
-from streamserve.kafka.marks import Progress
+from streamserve.dataflow.future import is_future
+from streamserve.errors import EngineRestart, FutureRecord, LateRecord, RecordError
+from streamserve.kafka.marks import Limits, Progress
 from streamserve.records import RawRecord
 
 Place: TypeAlias = tuple[int, int]
@@ -87,22 +88,22 @@ class Lateness:
     """Tells which rows of one topic partition come later than allowed, from the order of the log alone.
 
     Rows come in ``channels``: one, or one for each partition that the topic was regrouped from, each of which is in
-    order by itself. A row is late when its time is more than ``allowed_ms`` behind the watermark: the newest time of
-    that channel which is furthest behind, idle ones left out. It never goes back.
+    order by itself. A row is late when its time is behind the watermark: the newest time of that channel
+    which is furthest behind, idle ones left out, less what rows may be late. It never goes back.
 
-    It goes on where ``start`` was left, with the lateness that held there up to what was seen.
+    It goes on where ``start`` was left, with the limits that held there up to what was seen.
 
-    >>> lateness = Lateness(allowed_ms=10)
+    >>> lateness = Lateness(Limits(10))
     >>> [lateness.see(time) for time in (100, 90, 89, 105, 94)]
     [False, False, True, False, True]
-    >>> two = Lateness(allowed_ms=0, channels=2)
+    >>> two = Lateness(Limits(), channels=2)
     >>> two.see(100, 0), two.watermark_ms, two.see(50, 1), two.watermark_ms, two.see(40, 0)
     (False, None, False, 50, True)
     """
 
-    def __init__(self, allowed_ms: int, channels: int = 1, start: Progress = _NOTHING) -> None:
-        self._rules = _rules(allowed_ms, start)
-        self._allowed_ms = self._rules[0][1]
+    def __init__(self, limits: Limits, channels: int = 1, start: Progress = _NOTHING) -> None:
+        self._rules = _rules(limits, start)
+        self._limits = self._rules[0][1]
         self._times: list[int | None] = [*start.newest, *[None] * (channels - len(start.newest))]
         self.newest: _Newest = tuple(self._times)
         self.watermark_ms = start.watermark_ms
@@ -114,16 +115,23 @@ class Lateness:
         """Return the newest times and the watermark, from which a restart can go on."""
         return self.newest, self.watermark_ms
 
-    def rules_from(self, offset: int) -> tuple[tuple[int, int], ...]:
-        """Return the lateness that holds from ``offset`` on: pairs of an offset and what is allowed from there."""
+    def rules_from(self, offset: int) -> tuple[tuple[int, Limits], ...]:
+        """Return the limits that hold from ``offset`` on: pairs of an offset and what is allowed from there."""
         last = max(place for place, (since, _) in enumerate(self._rules) if since <= offset or not place)
         return self._rules[last:]
 
-    def enter(self, offset: int) -> None:
-        """Let the lateness hold that is due at ``offset``; offsets come in order."""
+    def enter(self, row: Row) -> Row:
+        """Let the limits hold that are due at ``row``, the next of the log; return it, with a fault if it breaks them.
+
+        A row of the future takes the newest time before it: it waits for nothing, and moves no time on.
+        """
         if len(self._rules) > 1:
-            self._allowed_ms = self.rules_from(offset)[0][1]
+            self._limits = self.rules_from(row.offset)[0][1]
             self._move()
+        if isinstance(row.value, RecordError) or not is_future(row.record, row.time_ms, self._limits.future_ms):
+            return row
+        known = [time_ms for time_ms in self._times if time_ms is not None and time_ms != IDLE_MS]
+        return row._replace(value=FutureRecord(row.topic), time_ms=max(known, default=_BEGINNING[0]))
 
     @property
     def all_idle(self) -> bool:
@@ -153,17 +161,17 @@ class Lateness:
         speaking = [time_ms for time_ms in self._times if time_ms != IDLE_MS]
         known = [time_ms for time_ms in speaking if time_ms is not None]
         if known and len(known) == len(speaking):
-            low = min(known) - self._allowed_ms
+            low = min(known) - self._limits.late_ms
             self.watermark_ms = low if self.watermark_ms is None else max(low, self.watermark_ms)
 
 
-def _rules(allowed_ms: int, start: Progress) -> tuple[tuple[int, int], ...]:
-    """Return the lateness that held where rows were left half done, and from what was seen on ``allowed_ms``."""
+def _rules(limits: Limits, start: Progress) -> tuple[tuple[int, Limits], ...]:
+    """Return the limits that held where rows were left half done, and from what was seen on ``limits``."""
     if not start.skips or not start.allowed:
-        return ((start.position, allowed_ms),)
-    if start.allowed[-1][1] == allowed_ms:
+        return ((start.position, limits),)
+    if start.allowed[-1][1] == limits:
         return start.allowed
-    return (*start.allowed, (start.seen or 0, allowed_ms))
+    return (*start.allowed, (start.seen or 0, limits))
 
 
 class _Before:
@@ -190,10 +198,10 @@ class InLogOrder:
     of the app took in the order of their times are left out.
     """
 
-    def __init__(self, allowed_ms: int, start: Progress, *, refuses_late: bool) -> None:
-        self._lateness = Lateness(allowed_ms, start=start)
+    def __init__(self, limits: Limits, start: Progress, *, refuses_late: bool) -> None:
+        self._lateness = Lateness(limits, start=start)
         self._before = _Before(start)
-        self._allowed_ms = allowed_ms
+        self._allowed_ms = limits.late_ms
         self._refuses_late = refuses_late
         self._rows: deque[tuple[Row, _Stand]] = deque()
         self._position = start.position
@@ -201,7 +209,7 @@ class InLogOrder:
 
     def hold(self, row: Row) -> None:
         """Take the next row of the log, unless it was done before the restart."""
-        self._lateness.enter(row.offset)
+        row = self._lateness.enter(row)
         timeless = isinstance(row.value, RecordError)
         late = not timeless and self._lateness.see(row.time_ms)
         if self._before.did(row, first=timeless or late):
@@ -267,8 +275,8 @@ class InTimeOrder:
     is never taken for idle because it is silent, nor for caught up.
     """
 
-    def __init__(self, allowed_ms: int, start: Progress, *, refuses_late: bool, channels: int | None = None) -> None:
-        self._lateness = Lateness(allowed_ms, channels or 1, start)
+    def __init__(self, limits: Limits, start: Progress, *, refuses_late: bool, channels: int | None = None) -> None:
+        self._lateness = Lateness(limits, channels or 1, start)
         self._has_channels = channels is not None
         self._refuses_late = refuses_late
         self._before = _Before(start)
@@ -282,8 +290,8 @@ class InTimeOrder:
 
     def hold(self, row: Row) -> None:
         """Take the next row of the log, unless it was done before the restart."""
+        row = self._lateness.enter(row)
         offset, place = row.offset, (row.time_ms, row.offset)
-        self._lateness.enter(offset)
         self._open.append((offset, self._lateness.stand))
         self._seen = max(self._seen, offset + 1)
         if isinstance(row.value, Marker):

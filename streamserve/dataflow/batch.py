@@ -27,6 +27,20 @@ class Failure:
     error: RecordError
 
 
+@dataclass(frozen=True, slots=True)
+class LostResult:
+    """A result of a window that cannot be made or written: it becomes a dead letter that no record stands behind.
+
+    ``key`` is that of the window's events, ``[start_ms, end_ms)`` its time in milliseconds since the epoch (UTC).
+    """
+
+    window: str
+    key: bytes
+    start_ms: int
+    end_ms: int
+    error: RecordError
+
+
 class Run(NamedTuple):
     """Rows ``start`` to ``stop`` of a batch, which all come from one partition."""
 
@@ -172,6 +186,7 @@ class StepOutput:
         default_factory=list[tuple[Emission, "Coordinates | None"]]
     )
     failures: list[Failure] = field(default_factory=list[Failure])
+    lost: list[LostResult] = field(default_factory=list[LostResult])
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +201,7 @@ class DueTimers:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A timer is due; ``partition`` is ``None`` for a timer of the worker."""
+    """A timer is due; ``partition`` is ``None`` for one that each worker runs."""
 
     timer: str
     partition: int | None

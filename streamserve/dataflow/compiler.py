@@ -30,7 +30,6 @@ from streamserve.dataflow.io_driver import IoDriver
 from streamserve.dataflow.joining import topics_read
 from streamserve.dataflow.plan import AgentNode, Part, Plan, WindowNode
 from streamserve.dataflow.runtime import Runtime
-from streamserve.dataflow.scope import EventScope
 from streamserve.dataflow.steps import operators
 from streamserve.dataflow.steps.agents import AgentStep, BatchAgentStep, Side
 from streamserve.dataflow.steps.features import FeatureJoin
@@ -48,7 +47,7 @@ from streamserve.dataflow.steps.timers import KeyTimerStep, TimerStep
 from streamserve.dataflow.steps.windows import WindowStep, WindowSteps
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
 from streamserve.dataflow.views import PairView, RecordView
-from streamserve.errors import LateRecord, PlanError
+from streamserve.errors import FutureRecord, LateRecord, PlanError
 from streamserve.features.base import FeatureReader
 from streamserve.kafka.dead_letters import forwarded
 from streamserve.kafka.sink import EngineSink
@@ -62,7 +61,7 @@ DECODE = "decode"
 """The step that dead-letters what does not decode."""
 
 LATE = "late"
-"""The step that sets aside what comes too late for a topic that takes no late records."""
+"""The step that sets aside what comes too late for a topic that takes no late records, or from the future."""
 
 
 class DataflowPanic(Exception):
@@ -159,7 +158,7 @@ class Compiler:
             window.binding.runtime = WindowAccess(window)
 
     def _intake(self, part: Part) -> Intake:
-        needs_time = bool(part.holds(self._plan.topics) or part.states or self._plan.tees_of(part)) or bool(
+        needs_time = bool(part.holds(self._plan.topics) or part.states or self._plan.fed_by(part)) or bool(
             self._plan.monitors or self._plan.features
         )
         readers = {
@@ -172,7 +171,7 @@ class Compiler:
                     for agent in part.agents
                     if topic in topics_read(agent.sources, self._plan.joins)
                 ),
-                needs_time=needs_time,
+                needs_time=needs_time or self._plan.topics[topic].max_future_ms is not None,
             )
             for topic in part.topics
         }
@@ -245,7 +244,7 @@ class Compiler:
         whole = StepOutput(DECODE)
         for failure in batch.failures:
             topic = failure.record.topic() or ""
-            is_late = isinstance(failure.error, LateRecord)
+            is_late = isinstance(failure.error, LateRecord | FutureRecord)
             if is_late and (side := self._plan.side_topic(topic)) is not None:
                 whole.messages.append((forwarded(failure.record, side), coordinates_of(failure.record)))
                 continue
@@ -279,7 +278,7 @@ class Compiler:
 
     def _step(self, node: AgentNode) -> Callable[[RecordBatch], StepOutput]:
         side = Side(list(self._joins.values()), list(self._scorers.values()), self._monitors, self._policy.refused)
-        outcomes = OutcomeWriter(node.name, node.to, self._writers)
+        outcomes = OutcomeWriter(node.name, node.outputs, self._writers)
         if node.kind == "batch":
             return BatchAgentStep(node, self._view_of(node), outcomes, side, self._policy)
         if node.kind == "agent":
@@ -327,21 +326,15 @@ class Compiler:
             raise AssertionError("an agent has a function")
         yields = inspect.isasyncgenfunction(inspect.unwrap(node.function))
         start = partial(node.function, scoped=True) if node.is_scoped else node.function
-        view = self._view_of(node)
-        record_of = partial(EventScope, record_of=view) if node.is_scoped else view
-        if node.io:
-            driver: AgentDriver = IoDriver(
-                node.name, start, yields=yields, ordering=node.ordering, record_of=record_of, loop=self._loop
-            )
-        else:
-            driver = HandDriver(
-                node.name,
-                start,
-                yields=yields,
-                ordering=node.ordering,
-                record_of=record_of,
-                scoped=node.is_scoped,
-            )
+        make = partial(IoDriver, loop=self._loop) if node.io else HandDriver
+        driver: AgentDriver = make(
+            node.name,
+            start,
+            yields=yields,
+            ordering=node.ordering,
+            record_of=self._view_of(node),
+            scoped=node.is_scoped,
+        )
         self._drivers.append(driver)
         return driver
 

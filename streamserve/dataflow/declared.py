@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from streamserve.dataflow.plan import (
     AgentNode,
@@ -38,4 +39,5 @@ class Declared:
     regroupings: dict[str, RegroupNode] = field(default_factory=dict[str, RegroupNode])
     joins: dict[str, JoinNode] = field(default_factory=dict[str, JoinNode])
     labels: dict[str, LabelsNode] = field(default_factory=dict[str, LabelsNode])
+    commands: dict[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
     lifespans: list[Callable[[], AsyncIterator[None]]] = field(default_factory=list[Callable[[], AsyncIterator[None]]])

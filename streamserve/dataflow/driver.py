@@ -7,14 +7,15 @@ target are answered together: one read of the features, one run of the model.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import GeneratorType, TracebackType
 from typing import Any, Final, Protocol, cast
 
 from streamserve.dataflow.batch import RecordBatch, column_of
-from streamserve.dataflow.effects import NEXT_EVENT, Ask, Gather, Next, Send, Target
+from streamserve.dataflow.effects import NEXT_EVENT, Ask, Gather, Next, Send, Take, Target
 from streamserve.dataflow.instances import Asked, Gathering, Instance
 from streamserve.dataflow.plan import Ordering
+from streamserve.dataflow.scope import EventScopes, finish_event
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
 
 INSTANCES = 512
@@ -25,18 +26,26 @@ _INSTANCES_BY_HAND = 1024
 
 
 class Outcomes:
-    """What each row of a batch came to: its outputs, its sends, or its error."""
+    """What each row of a batch came to: its outputs, its sends, or its error.
 
-    __slots__ = ("errors", "outputs", "sends")
+    ``lots`` are rows that were taken together, by the last of them, which has what they came to.
+    """
+
+    __slots__ = ("errors", "lots", "outputs", "sends")
 
     def __init__(self, size: int) -> None:
         self.outputs: list[list[Any] | None] = [None] * size
         self.sends: dict[int, list[Send]] = {}
         self.errors: dict[int, RecordError] = {}
+        self.lots: dict[int, Sequence[int]] = {}
 
     def fail(self, row: int, error: RecordError) -> None:
-        """Let ``row`` come to ``error`` and nothing else."""
-        self.errors[row] = error
+        """Let ``row``, and those taken with it, come to ``error`` and nothing else."""
+        self.errors.update(dict.fromkeys(self.lots.pop(row, (row,)), error))
+        self.forget(row)
+
+    def forget(self, row: int) -> None:
+        """Take back what ``row`` came to so far."""
         self.outputs[row] = None
         self.sends.pop(row, None)
 
@@ -62,7 +71,7 @@ class HandDriver:
 
     ``start`` calls the agent's function and returns its async generator, or its coroutine where ``yields`` is false.
     ``record_of`` builds the record of a row for agents that read ``stream.records()``. ``scoped`` agents use tables or
-    windows: what they work on stands in a context variable.
+    windows: they are given an ``EventScope`` for each event, and stand in a context of their own.
     """
 
     def __init__(
@@ -87,10 +96,20 @@ class HandDriver:
         self._batch: RecordBatch | None = None
         self._events: Sequence[Any] = ()
         self._waiting: dict[Target, Asked] = {}
+        self._began = False
+        self._list_size = 0
+        self._targets: set[Target] = set()
 
     def run(self, batch: RecordBatch) -> Outcomes:
         """Take every event of ``batch`` to its end."""
-        self._outcomes, self._batch, self._events = Outcomes(len(batch)), batch, batch.values
+        self._outcomes, self._batch = Outcomes(len(batch)), batch
+        self._events = EventScopes(batch, self._record_of) if self._scoped else batch.values
+        if not self._began and len(batch):
+            self._began = True
+            self._advance(self._instances[0], None, None)
+        if self._list_size:
+            for instance in self._instances:
+                instance.lots.clear()
         self._wake(self._distribute(batch))
         while self._waiting:
             self._answer(batch)
@@ -105,7 +124,7 @@ class HandDriver:
 
     def _distribute(self, batch: RecordBatch) -> list[Instance]:
         """Queue each row at the instance that its ordering asks for; return the instances that got any."""
-        found = places(self._ordering, batch)
+        found = places(self._ordering, batch, self._list_size)
         instances, count = self._instances, len(self._instances)
         if isinstance(found, range):
             used = instances[: len(found)]
@@ -119,11 +138,11 @@ class HandDriver:
 
     def _wake(self, instances: Sequence[Instance]) -> None:
         """Give each instance its first event of the batch."""
-        ready = [instance for instance in instances if instance.coroutine is not None and not instance.wants_record]
+        ready = [item for item in instances if item.coroutine is not None and item.wants is NEXT_EVENT]
         for instance in instances if len(ready) < len(instances) else ():
             if instance.coroutine is None:
                 self._advance(instance, None, None)
-            elif instance.wants_record:
+            elif instance.wants is not NEXT_EVENT:
                 self._advance(instance, *self._next(instance))
         rows = [instance.queue.popleft() for instance in ready]
         for instance, row in zip(ready, rows, strict=True):
@@ -132,11 +151,27 @@ class HandDriver:
 
     def _next(self, instance: Instance) -> tuple[Any, Exception | None]:
         """Return the next event of ``instance`` as it asked for it, or why there is no record of it."""
+        wants = instance.wants
+        if type(wants) is Take:
+            return self._next_list(instance, wants)
         row = instance.row = instance.queue.popleft()
-        if not instance.wants_record or self._batch is None:
+        if not wants.whole or self._batch is None:
             return self._events[row], None
         try:
             return self._record_of(self._batch, row), None
+        except Exception as error:
+            return None, error
+
+    def _next_list(self, instance: Instance, wants: Take) -> tuple[Any, Exception | None]:
+        """Return the next events of ``instance``, as many as it takes together, as ``_next`` does."""
+        rows = instance.lots.next(instance.queue, wants.size)
+        row = instance.row = rows[-1]
+        if len(rows) > 1:
+            self._outcomes.lots[row] = rows
+        if not wants.whole or self._batch is None:
+            return [self._events[each] for each in rows], None
+        try:
+            return [self._record_of(self._batch, each) for each in rows], None
         except Exception as error:
             return None, error
 
@@ -185,8 +220,10 @@ class HandDriver:
             if effect.__class__ is tuple:
                 self._park(instance, effect, None)
                 return
-            if effect.__class__ is Next:
-                instance.row, instance.wants_record = None, effect.whole
+            if effect.__class__ is Next or effect.__class__ is Take:
+                instance.row, instance.wants = None, effect
+                if effect.__class__ is Take:
+                    self._list_size = effect.size
                 if not instance.queue:
                     return
                 value, error = self._next(instance)
@@ -208,7 +245,8 @@ class HandDriver:
     def _begin(self, instance: Instance) -> None:
         """Start a fresh frame."""
         started = self._start()
-        instance.start(self._collect(instance, started) if self._yields else started, scoped=self._scoped)
+        work = self._collect(instance, started) if self._yields else _finished(started) if self._scoped else started
+        instance.start(work, scoped=self._scoped)
 
     async def _collect(self, instance: Instance, generator: AsyncIterator[Any]) -> None:
         """Run an agent that yields, and keep its outputs: awaiting it here costs less than resuming it at each."""
@@ -222,6 +260,7 @@ class HandDriver:
                 outputs[row] = [output]
             else:
                 made.append(output)
+        finish_event()
 
     def _restarted(self, instance: Instance, ended: Exception) -> Any:
         """Settle the end of a frame, and start others until one awaits something; return what."""
@@ -256,7 +295,15 @@ class HandDriver:
             raise foreign_await(self._name, raised) from raised
         if row is None:
             raise outside_event(self._name, raised) from raised
-        self._outcomes.fail(row, agent_error(self._name, raised))
+        rows = instance.lots.of(row)
+        if len(rows) == 1:
+            self._outcomes.fail(row, agent_error(self._name, raised))
+            return
+        self._outcomes.forget(row)
+        del self._outcomes.lots[row]
+        instance.lots.halve(instance.queue)
+        for target in self._targets:
+            target.forget(rows)
 
     def _special(self, instance: Instance, effect: Any) -> tuple[Any, Exception | None, bool]:
         """Deal with the rarer awaits; return the value or error to resume with, or that the instance is parked."""
@@ -290,6 +337,8 @@ class HandDriver:
         rows = [instance.row for instance in asked.instances]
         if None in rows:
             raise outside_event(self._name)
+        if self._list_size:
+            rows = self._rows_meant(target, asked, batch.values)
         values, errors = target.resolve(asked.payloads, cast("list[int]", rows), batch)
         special = errors.keys() | asked.parts.keys()
         if not special:
@@ -300,6 +349,12 @@ class HandDriver:
         for index in sorted(special):
             value, error = (None, errors[index]) if index in errors else (values[index], None)
             self._answer_one(asked.instances[index], asked.parts.get(index), value, error)
+
+    def _rows_meant(self, target: Target, asked: Asked, events: Sequence[Any]) -> list[int | None]:
+        """Return for which row of its list each instance asks."""
+        self._targets.add(target)
+        pairs = zip(asked.instances, asked.payloads, strict=True)
+        return [each.lots.meant(payload, each.row or 0, events) for each, payload in pairs]
 
     def _answer_one(self, instance: Instance, part: int | None, value: Any, error: Exception | None) -> None:
         """Resume one instance; one that gathers goes on with the last of its answers."""
@@ -317,6 +372,11 @@ class HandDriver:
             self._advance(instance, tuple(gathering.answers), gathering.error)
 
 
+async def _finished(started: Awaitable[None]) -> None:
+    await started
+    finish_event()
+
+
 def _requested(part: Any) -> Ask | None:
     """Return what one argument of ``gather`` asks for, or ``None`` where that is no single request."""
     if not isinstance(part, GeneratorType):
@@ -327,15 +387,19 @@ def _requested(part: Any) -> Ask | None:
     return cast("Ask", asked) if type(asked) is tuple else None
 
 
-def places(ordering: Ordering, batch: RecordBatch) -> Sequence[int]:
+def places(ordering: Ordering, batch: RecordBatch, list_size: int = 0) -> Sequence[int]:
     """Return, for each row, a number that is equal for rows that one instance must take in order.
+
+    An agent that takes lists of up to ``list_size`` rows gets them by partition, which keeps the order of keys too.
 
     Keys are numbered as they come, so that instances get about as many of them; where no two rows go together, it is
     the range of the rows.
     """
-    if ordering == "partition":
+    if ordering == "partition" or (list_size and ordering == "key"):
         return batch.partitions
     rows = range(len(batch))
+    if list_size:
+        return [row // list_size for row in rows]
     if ordering == "unordered":
         return rows
     keys: list[bytes | int | None] = column_of(batch.records, "key")

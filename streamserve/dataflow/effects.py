@@ -6,7 +6,7 @@ Without ``io=True`` no event loop runs: the driver resumes each agent by hand. W
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from streamserve.errors import ConfigurationError
@@ -31,6 +31,10 @@ class Target(Protocol):
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
         """Answer each payload; ``rows`` says for which row of ``batch`` it is asked."""
+        ...
+
+    def forget(self, rows: Collection[int]) -> None:
+        """Forget what was asked for ``rows``: their agent raised, and is given them again."""
         ...
 
 
@@ -66,10 +70,17 @@ class Next(NamedTuple):
     whole: bool
 
 
+class Take(NamedTuple):
+    """A request for up to ``size`` events that are there together; they are done, or fail, as one."""
+
+    size: int
+    whole: bool
+
+
 NEXT_EVENT = Next(whole=False)
 NEXT_RECORD = Next(whole=True)
 
-Effect: TypeAlias = Ask | Send | Gather | Next
+Effect: TypeAlias = Ask | Send | Gather | Next | Take
 """What an agent's await comes to."""
 
 

@@ -7,48 +7,44 @@ worker starts another from what is committed, on the same path as after ``kill -
 
 from __future__ import annotations
 
-import gc
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from streamserve.clock import Clock
 from streamserve.dataflow.announcing import Announcing
-from streamserve.dataflow.batch import DueTimers, RecordBatch, StepOutput, Tick, coordinates_of
+from streamserve.dataflow.batch import DueTimers, RecordBatch, StepOutput, Tick
+from streamserve.dataflow.blame import Blame
+from streamserve.dataflow.covered import Covered
 from streamserve.dataflow.global_tables import GlobalTables
-from streamserve.dataflow.groups import Group, GroupKey, GroupState, complete_groups, newest_by_partition
+from streamserve.dataflow.groups import Group, GroupState, complete_groups, newest_by_partition
 from streamserve.dataflow.handover import Handover
 from streamserve.dataflow.held import HeldTables
-from streamserve.dataflow.intake import HELD_ROWS, Intake
-from streamserve.dataflow.merge import Waits
+from streamserve.dataflow.housekeeping import Housekeeping
+from streamserve.dataflow.intake import Intake
 from streamserve.dataflow.passing import Passing
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.plan import GroupKey, Plan
+from streamserve.dataflow.reading import Reading
 from streamserve.dataflow.schedule import Schedule
 from streamserve.dataflow.stores import let_go, settle
 from streamserve.dataflow.waiting import Waiting
+from streamserve.dataflow.writing import write_output
 from streamserve.durations import to_milliseconds
-from streamserve.errors import AgentError, ConfigurationError, EngineRestart, StreamserveError, TransactionAborted
+from streamserve.errors import ConfigurationError, EngineRestart, StreamserveError, TransactionAborted
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.marks import TopicPartitionKey
 from streamserve.kafka.quarantine import Quarantine
 from streamserve.kafka.transaction import Frozen, Transaction
 from streamserve.observer import Observer
-from streamserve.records import Origin, RawRecord
 from streamserve.settings import Settings
 from streamserve.state.base import ChangelogState
 
 Item: TypeAlias = RecordBatch | DueTimers | Tick
 
 _IDLE_SECONDS = 0.05
-_HOUSEKEEPING_SECONDS = 1.0
-_GARBAGE_SECONDS = 10.0
-_DELETE_SECONDS = 30.0
-_RECOMMIT_SECONDS = 24 * 3600.0
-"""Committed offsets of idle partitions expire after ``offsets.retention.minutes`` (7 days): renewed well before."""
-_LATENCY_SAMPLES = 32
 
 
 @dataclass(slots=True)
@@ -68,14 +64,6 @@ class Stations:
     held: HeldTables
 
 
-@dataclass(slots=True)
-class _Openings:
-    """What the open transaction covers so far."""
-
-    records: int = 0
-    samples: list[int] = field(default_factory=list[int])
-
-
 class Engine:
     """Owns the consumer, the transaction and the partition groups of one incarnation.
 
@@ -93,7 +81,6 @@ class Engine:
         partitions: Mapping[str, int],
     ) -> None:
         self.clock = clock
-        self.failure: BaseException | None = None
         self._joined = False
         self.current: RecordBatch | None = None
         self.healthy = False
@@ -105,10 +92,9 @@ class Engine:
         self._interval = to_milliseconds(settings.commit_interval) / 1000
         self._stations: Stations | None = None
         self._pending: deque[RecordBatch] = deque()
-        self._covered = _Openings()
-        self._housekept = self._collected = self._deleted = self.clock.monotonic()
-        self._paused: set[TopicPartitionKey] = set()
+        self._covered = Covered(clock)
         self.groups: dict[GroupKey, Group] = {}
+        self._blame = Blame(plan, quarantine, self.groups)
         self.stopping = False
         self.transaction = Transaction(plan.app, settings, calls, quarantine)
         topics = [topic for part in plan.parts for topic in part.topics]
@@ -122,12 +108,19 @@ class Engine:
         )
         self._passing = Passing(plan)
         self._announcing = Announcing(plan, partitions, clock)
-        self._waiting = Waiting(plan, settings, self.consumer, clock)
+        self._house = Housekeeping(plan, self.consumer, clock, observer)
+        waiting = Waiting(plan, settings, self.consumer, clock)
+        self._reading = Reading(plan, self.consumer, waiting, self.groups, observer)
         self._handover = Handover(plan, settings, calls, self.consumer, self._new_states, self._new_tables, observer)
 
     def attach(self, stations: Stations) -> None:
         """Connect the compiled dataflow; before the first turn."""
         self._stations = stations
+        self._reading.attach(stations.intakes)
+
+    def join(self) -> None:
+        """Ask the group for partitions; turns have to follow, since its other members wait for this one from now on."""
+        self.consumer.join()
 
     def stop(self) -> None:
         """Drain and commit at the next turn, then end."""
@@ -147,37 +140,22 @@ class Engine:
         return self.stations.new_tables(group)
 
     @property
+    def failure(self) -> BaseException | None:
+        """Return why this incarnation is over, ``None`` as long as it is not."""
+        return self._blame.failure
+
+    @property
     def failed(self) -> bool:
         """Return whether this incarnation is over."""
-        return self.failure is not None
+        return self._blame.failure is not None
 
     def fail(self, error: BaseException) -> None:
         """End this incarnation; the first reason counts."""
-        self.failure = self.failure or error
-        if self._quarantine.careful:
-            self._quarantine.suspect(self._positions())
-
-    def _positions(self) -> dict[TopicPartitionKey, int]:
-        """Return the next offsets of everything that is owned."""
-        return {key: offset for group in self.groups.values() for key, offset in group.positions.items()}
+        self._blame.fail(error)
 
     def blame(self, panic: Exception) -> None:
-        """Note that user operators raised: learn which record it was, then set it aside.
-
-        The next incarnation takes one record at a time, so that its next failure names its record.
-        """
-        agents = [agent for part in self._plan.parts for agent in part.agents if agent.kind == "dataflow"]
-        self.fail(TransactionAborted(f"an operator raised: {_cause(panic)}"))
-        if not self._quarantine.one_by_one:
-            self._quarantine.one_by_one = True
-            self._quarantine.suspect(self._positions())
-        elif self.current is not None and len(self.current) == 1:
-            at = coordinates_of(self.current.records[0])
-            for agent in agents:
-                if at.topic in agent.sources:
-                    error = AgentError(f"dataflow {agent.name!r} raised {_cause(panic)}")
-                    self._quarantine.refused[Origin(agent.name, at)] = error
-            self._quarantine.one_by_one = False
+        """End this incarnation since user operators raised, at the batch that went through them last."""
+        self._blame.operators_raised(panic, self.current)
 
     def guarded_turn(self) -> list[Item] | None:
         """Take a turn unless a step failed in the last."""
@@ -243,62 +221,11 @@ class Engine:
         busy = self.transaction.is_open or self._handover.busy or not self.stations.global_tables.loaded
         limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
         records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
-        return self._sort(records) if records else self._release()
+        singly = self._quarantine.one_by_one
+        return self._reading.take(records, singly=singly) if records else self._reading.release(singly=singly)
 
     def _idle_seconds(self) -> float:
         return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next())
-
-    def _sort(self, records: list[RawRecord]) -> list[RecordBatch]:
-        """Hand records to their parts' intakes; return the batches that can be processed now."""
-        by_topic: dict[str, list[RawRecord]] = {}
-        if len(self.stations.intakes) == 1 and len(self._plan.parts[0].topics) == 1:
-            by_topic[self._plan.parts[0].topics[0]] = records
-        else:
-            for record in records:
-                by_topic.setdefault(record.topic() or "", []).append(record)
-        batches: list[RecordBatch] = []
-        for topic, arrived in by_topic.items():
-            self._observer.polled(topic, len(arrived))
-            intake = self._intake_of(topic)
-            if intake.holds or self._plan.feeds_itself:
-                self._waiting.heard(topic, arrived)
-            batches.extend(intake.take(topic, arrived))
-        return [*batches, *self._release()]
-
-    def _intake_of(self, topic: str) -> Intake:
-        return next(intake for intake in self.stations.intakes.values() if topic in intake.part.topics)
-
-    def _release(self) -> list[RecordBatch]:
-        """Return what parts that hold records back can let go, and keep their read-ahead within bounds."""
-        batches: list[RecordBatch] = []
-        for intake in self.stations.intakes.values():
-            if intake.holds:
-                waits = self._waiting.of(intake.part)
-                released = intake.release(waits, singly=self._quarantine.one_by_one)
-                moving = {partition for batch in released for partition in batch.watermarks or ()}
-                batches += [*released, *self._rest(intake, waits, moving)]
-                self._bound_read_ahead(intake)
-        return batches
-
-    def _rest(self, intake: Intake, waits: Mapping[int, Waits], moving: Collection[int]) -> Iterator[RecordBatch]:
-        """Yield a batch without rows for each group of the part whose watermark moves on since a topic is idle.
-
-        Those that are ``moving`` anyway, with rows or with their watermark, need none.
-        """
-        for group in self.groups.values():
-            if group.part is not intake.part:
-                continue
-            if group.rest(intake.idle(group.partition, waits)) and group.partition not in moving:
-                progress, nothing_new = dict(group.progress), {group.partition: dict[str, int]()}
-                yield RecordBatch(group.part.name, [], [], [], [], [], progress, watermarks=nothing_new)
-
-    def _bound_read_ahead(self, intake: Intake) -> None:
-        held = intake.backlog()
-        full = {key for key, rows in held.items() if rows > HELD_ROWS} - self._paused
-        drained = {key for key in self._paused if held.get(key, 0) < HELD_ROWS // 2 and key[0] in intake.part.topics}
-        self.consumer.pause(full)
-        self.consumer.resume(drained)
-        self._paused = (self._paused | full) - drained
 
     def _admit(self, batch: RecordBatch) -> RecordBatch:
         """Let ``batch`` into the dataflow as part of the open transaction."""
@@ -311,8 +238,7 @@ class Engine:
         for partition, watermarks in (batch.watermarks or self._watermarks(batch)).items():
             self.groups[batch.part, partition].see(watermarks)
             self._passing.note((batch.part, partition))
-        self._covered.records += len(batch) + len(batch.failures)
-        self._sample_times(batch)
+        self._covered.add(batch)
         return batch
 
     def _watermarks(self, batch: RecordBatch) -> dict[int, dict[str, int]]:
@@ -322,17 +248,10 @@ class Engine:
             for partition, newest in newest_by_partition(batch).items()
         }
 
-    def _sample_times(self, batch: RecordBatch) -> None:
-        step = max(1, len(batch) // 8)
-        if len(self._covered.samples) < _LATENCY_SAMPLES:
-            self._covered.samples.extend(record.timestamp()[1] for record in batch.records[::step])
-
     def _pass_time(self) -> list[DueTimers]:
         """Let time pass in tables as the last batch has moved their watermark; return the timers that are due."""
         changed, due = self._passing.take(self.groups)
-        for group in changed:
-            self.transaction.open()
-            group.moved = True
+        self._move(changed)
         return due
 
     def _due_ticks(self) -> list[Tick]:
@@ -340,16 +259,20 @@ class Engine:
 
         Timers of partitions go with those of the app's first part, so that each has one owner.
         """
-        if not self.groups:
+        if not self.groups or not self._plan.timers:
             return []
         first = self._plan.parts[0].name
         owned = sorted(partition for part, partition in self.groups if part == first)
         ticks = self.stations.schedule.due(owned)
         if ticks:
-            self.transaction.open()
-            for group in self.groups.values():
-                group.moved = True
+            self._move(self.groups.values())
         return ticks
+
+    def _move(self, groups: Iterable[Group]) -> None:
+        """Have the transaction commit the positions of ``groups`` once more: without any it would not be fenced."""
+        for group in groups:
+            self.transaction.open()
+            group.moved = True
 
     # --- the commit ---------------------------------------------------------------------------------------------
 
@@ -368,29 +291,13 @@ class Engine:
         for (group, commit), offset in zip(frozen, offsets, strict=True):
             group.state_from, group.state_offset = commit.state_from, offset
             group.moved, group.committed_at = False, now
-        self._observer.committed(self._covered.records, now - started)
-        wall_ms = self.clock.now_ms()
-        self._observer.latencies([(wall_ms - sample) / 1000 for sample in self._covered.samples])
-        self._covered = _Openings()
-        if self._quarantine.is_active and self._quarantine.settle(self._positions()):
+        self._covered.tell(self._observer, now - started)
+        if self._quarantine.is_active and self._quarantine.settle(self._blame.positions()):
             raise EngineRestart("what the broker refused is settled: going on with full batches")
 
     def write(self, output: StepOutput) -> None:
         """Produce what a step made, into the open transaction."""
-        for columns in output.columns:
-            self.transaction.produce_columns(
-                columns.topic,
-                columns.values,
-                columns.keys,
-                lambda origins=columns.origins: [Origin(output.step, place) for place in origins()],
-                columns.timestamps_ms,
-                columns.headers,
-            )
-            self._observer.emitted(columns.topic, len(columns.values))
-        for emission, place in output.messages:
-            self.transaction.produce_one(emission, Origin(output.step, place) if place else f"step {output.step!r}")
-        for topic, messages in Counter(emission.topic for emission, _ in output.messages).items():
-            self._observer.emitted(topic, messages)
+        write_output(output, self.transaction, self._observer)
 
     # --- ownership ----------------------------------------------------------------------------------------------
 
@@ -422,9 +329,7 @@ class Engine:
         if self._stations is None:
             return
         self._pending.clear()
-        for intake in self.stations.intakes.values():
-            intake.forget()
-        self._paused.clear()
+        self._reading.forget()
         self._handover.forget()
         self._observer.ready(False, "waiting for partitions")
         if lost:
@@ -433,7 +338,7 @@ class Engine:
         self._commit()
         self._settle_stores()
         self._handover.park(self.groups)
-        self.groups = {}
+        self.groups.clear()
 
     def _settle_stores(self) -> None:
         """Learn, while nobody else may write there, up to where tables on disk hold their changelogs."""
@@ -444,66 +349,32 @@ class Engine:
         started = self._handover.step()
         if started:
             self.groups.update((group.key, group) for group in started)
-            self._waiting.begin([key for group in started for key in group.inputs])
+            self._reading.begin(started)
             for group in started:
                 self._passing.note(group.key)
-                progress = {topic: progress for (topic, _), progress in group.progress.items()}
-                self.stations.intakes[group.part.name].begin(group.partition, progress)
-            self._housekept = self.clock.monotonic()
+            self._house.put_off()
             self._observer.ready(True, "")
 
-    # --- housekeeping -------------------------------------------------------------------------------------------
+    # --- housekeeping, and the end ------------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
-        """Do, between two transactions, what need not be done in each: garbage, lag figures, renewing idle offsets."""
-        now = self.clock.monotonic()
-        if now - self._collected > _GARBAGE_SECONDS:
-            gc.collect()
-            self._collected = now
-        if now - self._housekept < _HOUSEKEEPING_SECONDS:
+        """Do, between two transactions, what need not be done in each."""
+        self._house.collect_garbage()
+        if not self._house.is_due():
             return
-        self._housekept = now
         self.healthy |= self._joined and not self._handover.busy
-        self.report_lag()
+        self._house.report_lag(self.groups.values())
         self._announce()
-        self._delete_regrouped(now)
-        for group in self.groups.values():
-            if group.positions and group.committed_at and now - group.committed_at > _RECOMMIT_SECONDS:
-                self.transaction.open()
-                group.moved = True
-
-    def _delete_regrouped(self, now: float) -> None:
-        """Let the broker delete what was read of internal topics, as Kafka Streams does: nobody else reads them."""
-        if self.transaction.is_open or now - self._deleted < _DELETE_SECONDS:
-            return
-        self._deleted = now
-        topics = self._plan.topics
-        done = {
-            key: position
-            for group in self.groups.values()
-            for key, position in group.positions.items()
-            if topics[key[0]].upstream is not None
-        }
-        if done:
-            self.consumer.delete_before(done)
+        if not self.transaction.is_open:
+            self._house.delete_regrouped(self.groups.values())
+        self._move(self._house.expiring(self.groups.values()))
 
     def _announce(self) -> None:
         """Open a transaction for what readers of regrouped topics have not been told, if there is anything."""
         for group in filter(self._announcing.concerns, self.groups.values()):
-            intake = self.stations.intakes[group.part.name]
-            group.idle = intake.idle(group.partition, self._waiting.of(group.part))
+            group.idle = self._reading.idle_topics(group)
         if self._announcing.overdue(self.groups.values()):
-            self.transaction.open()
-            for group in self.groups.values():
-                group.moved = True
-
-    def report_lag(self) -> None:
-        """Tell the observer how many records wait behind each position."""
-        for group in self.groups.values():
-            for key in group.inputs:
-                end = self.consumer.end(key)
-                if end is not None:
-                    self._observer.lag(*key, max(0, end - group.positions.get(key, 0)))
+            self._move(self.groups.values())
 
     def close(self) -> None:
         """Let go of all clients, whatever state they are in; commits nothing."""
@@ -525,11 +396,4 @@ class Engine:
     def _let_go(self) -> None:
         """Close the stores before the consumer takes leave, which would ask for a commit."""
         let_go(self.groups.values())
-        self.groups = {}
-
-
-def _cause(error: BaseException) -> str:
-    """Return the class name of the innermost cause of ``error``."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return type(error).__name__
+        self.groups.clear()

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import msgspec
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.plan import Part, Plan
+from streamserve.dataflow.plan import GroupKey, Part, Plan
 from streamserve.kafka.commit import ChangelogBatch, GroupCommit
 from streamserve.kafka.marks import Progress, TopicPartitionKey
 from streamserve.records import Emission
 from streamserve.state.base import ChangelogState
-
-GroupKey: TypeAlias = tuple[str, int]
-"""A part's name and a partition number."""
 
 _FORMAT = 1
 

@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from streamserve.dataflow.groups import Group, GroupKey, GroupState, decode_states
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.groups import Group, GroupState, decode_states
+from streamserve.dataflow.plan import GroupKey, Plan
 from streamserve.dataflow.stores import let_go, on_disk
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.changelog import ChangelogReader
 from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.marks import Committed, OffsetMark, Progress, TopicPartitionKey
+from streamserve.kafka.patience import Patience
 from streamserve.kafka.restore import StateReader, StoredState, Takeover
 from streamserve.monitoring.labels.group import GroupLabels
 from streamserve.observer import Observer
@@ -64,6 +65,7 @@ class Handover:
         self._new_tables = new_tables
         self._observer = observer
         self._began = 0.0
+        self._patience = Patience(settings)
         self._takeover: Takeover | None = None
         self._reader: StateReader | None = None
         self._changelogs: ChangelogReader | None = None
@@ -184,6 +186,7 @@ class Handover:
             self._restored()
             return
         self._changelogs = ChangelogReader(self._plan.app, self._settings, self._calls)
+        self._patience = Patience(self._settings)
         starts = dict.fromkeys(self._loading, 0)
         for place, loading in self._loading.items():
             if (table := on_disk(loading.group).get(loading.name)) is not None:
@@ -192,6 +195,10 @@ class Handover:
 
     def _read_tables(self, reader: ChangelogReader) -> None:
         columns = reader.step()
+        if columns:
+            self._patience.renew()
+        elif columns is not None:
+            self._patience.wait_for("the ends of the changelogs")
         if columns is not None:
             for place, keys, values in columns:
                 self._loading[place].state.load(keys, values)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
-from streamserve.dataflow.groups import Group, GroupKey
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.groups import Group
+from streamserve.dataflow.plan import GroupKey, Plan
 from streamserve.errors import OutageError
 from streamserve.state.table import TableState
 

@@ -12,10 +12,11 @@ from streamserve.codecs.base import ValueCodec
 from streamserve.dataflow.arrivals import Arrivals, InLogOrder, InTimeOrder, Row
 from streamserve.dataflow.batch import Failure, RecordBatch, Run, column_of, runs_of
 from streamserve.dataflow.channels import IDLE_MS, read_marker
+from streamserve.dataflow.future import is_future, may_be_future
 from streamserve.dataflow.merge import EventTimeMerge, Segment, Waits
 from streamserve.dataflow.plan import Part, TopicNode
-from streamserve.errors import DecodeError, RecordError, TransactionAborted
-from streamserve.kafka.marks import Progress, TopicPartitionKey
+from streamserve.errors import DecodeError, FutureRecord, RecordError, TransactionAborted
+from streamserve.kafka.marks import Limits, Progress, TopicPartitionKey
 from streamserve.records import RawRecord, to_epoch_ms
 
 HELD_ROWS = 20_000
@@ -50,6 +51,22 @@ class TopicReader:
         if self.node.event_time is None:
             return [timestamp for _, timestamp in column_of(records, "timestamp")]
         return [self._time_ms(value) for value in values]
+
+    def checked_times_ms(self, records: Sequence[RawRecord], values: Sequence[Any]) -> list[int] | None:
+        """Return event times as ``times_ms`` does, none of them further in the future than the topic allows.
+
+        Raises:
+            DecodeError: as ``times_ms``.
+            FutureRecord: some record's is.
+        """
+        times, allowed_ms = self.times_ms(records, values), self.node.max_future_ms
+        if (
+            times is not None
+            and may_be_future(records, times, allowed_ms)
+            and any(is_future(record, time_ms, allowed_ms) for record, time_ms in zip(records, times, strict=True))
+        ):
+            raise FutureRecord(self.node.name)
+        return times
 
     def _time_ms(self, value: Any) -> int:
         try:
@@ -109,13 +126,13 @@ class Intake:
 
     def _arrivals(self, topic: str, progress: Mapping[str, Progress]) -> Arrivals:
         node = self._readers[topic].node
-        start, allowed_ms = progress.get(topic, Progress(0)), node.max_out_of_orderness_ms
+        start, limits = progress.get(topic, Progress(0)), Limits(node.max_out_of_orderness_ms, node.max_future_ms)
         refuses_late = node.late != "process"
         if node.upstream is not None:
             channels = self._channels[node.upstream]
-            return InTimeOrder(allowed_ms, start, refuses_late=refuses_late, channels=channels)
+            return InTimeOrder(limits, start, refuses_late=refuses_late, channels=channels)
         kind = InTimeOrder if self._part.sorts(node) else InLogOrder
-        return kind(allowed_ms, start, refuses_late=refuses_late)
+        return kind(limits, start, refuses_late=refuses_late)
 
     def take(self, topic: str, records: list[RawRecord]) -> list[RecordBatch]:
         """Take records of ``topic``; return them as a batch unless they are held for ``release``.
@@ -156,15 +173,15 @@ class Intake:
         batch.progress = {(topic, run.partition): Progress(self._next[topic, run.partition]) for run in runs}
         if DecodeError not in set(map(type, values)):
             try:
-                batch.times_ms = self._readers[topic].times_ms(records, values)
-            except DecodeError:
+                batch.times_ms = self._readers[topic].checked_times_ms(records, values)
+            except RecordError:
                 self._sift(topic, batch)
         else:
             self._sift(topic, batch)
         return batch
 
     def _sift(self, topic: str, batch: RecordBatch) -> None:
-        """Move the records that do not decode, or have no time, to the batch's failures."""
+        """Move the records that do not decode, or have no time or one that is refused, to the batch's failures."""
         reader = self._readers[topic]
         rows: list[int] = []
         times: list[int] = []
@@ -173,9 +190,9 @@ class Intake:
             try:
                 if isinstance(value, DecodeError):
                     raise value
-                times += reader.times_ms([record], [value]) or ()
+                times += reader.checked_times_ms([record], [value]) or ()
                 rows.append(row)
-            except DecodeError as error:
+            except RecordError as error:
                 failures.append(Failure(record, error))
         kept = batch.take(rows)
         batch.records, batch.values, batch.partitions = kept.records, kept.values, kept.partitions
@@ -183,11 +200,11 @@ class Intake:
         batch.failures = failures
 
     def _rows(self, topic: str, records: Sequence[RawRecord], values: Sequence[Any]) -> Iterator[Row]:
-        """Yield rows with times; a record without one takes the time of the row before it."""
+        """Yield rows with times; a record without one takes the time of the last row before it that is not refused."""
         reader = self._readers[topic]
-        last_ms = 0
+        allowed_ms, time_ms, last_ms = reader.node.max_future_ms, 0, 0
         for record, value in zip(records, values, strict=True):
-            checked = value
+            checked, time_ms = value, last_ms
             if isinstance(value, DecodeError):
                 marked = read_marker(record) if reader.node.upstream is not None else None
                 if marked is not None:
@@ -195,10 +212,12 @@ class Intake:
                     continue
             else:
                 try:
-                    last_ms = (reader.times_ms([record], [value]) or [0])[0]
+                    time_ms = (reader.times_ms([record], [value]) or [0])[0]
                 except DecodeError as error:
                     checked = error
-            yield Row(last_ms, topic, record, checked)
+            if not is_future(record, time_ms, allowed_ms):
+                last_ms = time_ms
+            yield Row(time_ms, topic, record, checked)
 
     def release(self, waits: Mapping[int, Waits], *, singly: bool = False) -> list[RecordBatch]:
         """Return what can be processed now, in rounds: within one, each group's pushes come before its events.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from streamserve.dataflow.batch import DueTimers
-from streamserve.dataflow.groups import Group, GroupKey
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.groups import Group
+from streamserve.dataflow.plan import GroupKey, Plan
 from streamserve.state.table import TableState
 
 __all__ = ["Passed", "Passing"]
@@ -29,11 +29,13 @@ class Passing:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._with_tables = {part.name for part in plan.parts if part.tables}
         self._reached: list[GroupKey] = []
 
     def note(self, key: GroupKey) -> None:
         """Remember that the watermark of a group may have moved."""
-        self._reached.append(key)
+        if key[0] in self._with_tables:
+            self._reached.append(key)
 
     def take(self, groups: Mapping[GroupKey, Group]) -> Passed:
         """Delete what has expired, and take out the timers that are due, in the groups that were noted."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from streamserve.dataflow.crontab import Crontab
 from streamserve.features.service import JoinOptions
 
 if TYPE_CHECKING:
@@ -29,8 +30,14 @@ Ordering: TypeAlias = Literal["key", "partition", "unordered"]
 Emit: TypeAlias = Literal["close", "change"]
 """When a window's result is written: once it is final, or whenever it changes."""
 
+Per: TypeAlias = Literal["partition", "worker", "app"]
+"""How often a timer runs when it is due: for each partition, in each worker, or once in the whole app."""
+
 StoreKind: TypeAlias = Literal["memory", "disk"]
 """Where a table is kept: in the worker's memory, or in a directory of its own."""
+
+GroupKey: TypeAlias = tuple[str, int]
+"""Which partition group: a part's name and a partition number."""
 
 AgentKind: TypeAlias = Literal["agent", "batch", "score", "dataflow"]
 
@@ -49,7 +56,8 @@ class TopicNode:
     """A topic: its value type, key and time. Without a value type, values are bytes.
 
     ``late`` says what becomes of late records: ``process``, ``drop``, ``dead-letter``, or the name of a side topic.
-    ``upstream`` is the topic that an internal one is regrouped from.
+    ``upstream`` is the topic that an internal one is regrouped from. Events further than ``max_future_ms`` ahead of
+    their record's Kafka timestamp are not processed whatever ``late`` says.
     """
 
     name: str
@@ -60,6 +68,7 @@ class TopicNode:
     late: str = "process"
     on_error: OnError = "dead-letter"
     upstream: str | None = None
+    max_future_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,7 @@ class ModelNode:
 class AgentNode:
     """An agent of any level: what it reads, what it writes, how it runs.
 
+    ``also_to`` are topics that every output goes to beside ``to``.
     ``function`` is, by kind: what starts an instance (``agent``), what takes values and a maker of records (``batch``),
     what builds an output from event and prediction, or ``None`` (``score``), what builds operators (``dataflow``).
     ``is_scoped`` says that it uses tables or windows.
@@ -122,17 +132,40 @@ class AgentNode:
     features: str | None = None
     model: str | None = None
     is_scoped: bool = False
+    also_to: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the topics that every output goes to."""
+        return (self.to, *self.also_to) if self.to is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
 class TimerNode:
-    """A generator that runs every ``every_ms`` of wall-clock time, per owned partition or per worker."""
+    """What runs every ``every_ms`` of wall-clock time, or when ``crontab`` says.
+
+    It is a generator whose values go to ``to``, or a coroutine where that is ``None``.
+    """
 
     name: str
     every_ms: int
-    to: str
-    per: Literal["partition", "worker"]
+    to: str | None
+    per: Per
     function: Callable[[], Any]
+    crontab: Crontab | None = None
+
+    @property
+    def when(self) -> str:
+        """Return when it runs, in words."""
+        if self.crontab is not None:
+            return f"at {self.crontab.expression!r} in {self.crontab.timezone}"
+        return f"every {self.every_ms} ms"
+
+    def after(self, now_ms: int) -> int:
+        """Return when it is due next: at a multiple of its period, or when its crontab says."""
+        if self.crontab is not None:
+            return self.crontab.after(now_ms)
+        return (now_ms // self.every_ms + 1) * self.every_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def _unknown_names(declared: Declared) -> Iterator[str]:
     topics, models = declared.topics, declared.models
     yield from wrong_joins(declared)
     for agent in declared.agents.values():
-        for name in (*topics_read(agent.sources, declared.joins), *([agent.to] if agent.to else [])):
+        for name in (*topics_read(agent.sources, declared.joins), *agent.outputs):
             if name not in topics:
                 yield f"agent {agent.name!r} uses topic {name!r}, which belongs to another app: declare it on this one"
         if agent.model is not None and agent.model not in models:
@@ -66,6 +66,7 @@ def _unknown_names(declared: Declared) -> Iterator[str]:
         for name in (window.source, *([window.to] if window.to else [])):
             if name not in topics:
                 yield f"window {window.name!r} uses topic {name!r}, which belongs to another app"
+    yield from _wrong_timers(declared)
     yield from _wrong_labels(declared)
     yield from _wrong_tables(declared)
     yield from _wrong_pushes(topics, declared.features)
@@ -78,6 +79,12 @@ def _wrong_labels(declared: Declared) -> Iterator[str]:
                 yield f"labels {node.name!r} use topic {name!r}, which belongs to another app"
         if node.name in declared.agents:
             yield f"labels {node.name!r} have the name of an agent: give them another name="
+
+
+def _wrong_timers(declared: Declared) -> Iterator[str]:
+    for timer in declared.timers.values():
+        if timer.to is not None and timer.to not in declared.topics:
+            yield f"timer {timer.name!r} uses topic {timer.to!r}, which belongs to another app: declare it on this one"
 
 
 def _wrong_tables(declared: Declared) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""When timers are due: at whole multiples of their period since the epoch, so that restarts do not shift them."""
+"""When timers are due: at multiples of a period since the epoch, so that restarts do not shift them, or by crontab."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ class Schedule:
         self._timers = timers
         self._clock = clock
         now = clock.now_ms()
-        self._next_ms = {timer.name: _after(now, timer.every_ms) for timer in timers}
+        self._next_ms = {timer.name: timer.after(now) for timer in timers}
 
     def due(self, partitions: Sequence[int]) -> list[Tick]:
-        """Return a tick for each due timer: one per partition, or one for the worker."""
+        """Return a tick for each due timer: one per partition, one for the worker, or one where partition 0 is."""
         now = self._clock.now_ms()
         ticks: list[Tick] = []
         for timer in self._timers:
             if now >= self._next_ms[timer.name]:
-                self._next_ms[timer.name] = _after(now, timer.every_ms)
-                places: Sequence[int | None] = partitions if timer.per == "partition" else [None]
-                ticks.extend(Tick(timer.name, partition) for partition in places)
+                self._next_ms[timer.name] = timer.after(now)
+                ticks.extend(Tick(timer.name, partition) for partition in _places(timer, partitions))
         return ticks
 
     def seconds_to_next(self) -> float:
@@ -46,6 +45,8 @@ class Schedule:
         return max(0.0, (min(self._next_ms.values()) - self._clock.now_ms()) / 1000)
 
 
-def _after(now_ms: int, every_ms: int) -> int:
-    """Return the first multiple of ``every_ms`` after ``now_ms``."""
-    return (now_ms // every_ms + 1) * every_ms
+def _places(timer: TimerNode, partitions: Sequence[int]) -> Sequence[int | None]:
+    """Return for which of the worker's ``partitions`` a timer runs; ``None`` is the worker itself."""
+    if timer.per == "worker":
+        return [None]
+    return partitions if timer.per == "partition" else [partition for partition in partitions if partition == 0]

@@ -32,6 +32,9 @@ class DeadLetterHeaders(BaseModel):
     ``step`` refused the record for ``reason``, a fixed word; ``error`` is the class that was raised and ``message``
     names fields and rules, never values. ``source-timestamp`` is in milliseconds since the epoch, UTC. The record's own
     headers follow under ``original-`` and their names.
+
+    No record stands behind the result of a window that is lost: it has the window's key, no value, and no ``source-``
+    headers but ``window``, ``window-start`` and ``window-end`` (milliseconds since the epoch, UTC).
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -40,10 +43,13 @@ class DeadLetterHeaders(BaseModel):
     reason: str
     error: str
     message: str
-    source_topic: str = Field(alias="source-topic")
-    source_partition: str = Field(alias="source-partition", pattern=r"^\d+$")
-    source_offset: str = Field(alias="source-offset", pattern=r"^\d+$")
-    source_timestamp: str = Field(alias="source-timestamp", pattern=r"^-?\d+$")
+    source_topic: str | None = Field(default=None, alias="source-topic")
+    source_partition: str | None = Field(default=None, alias="source-partition", pattern=r"^\d+$")
+    source_offset: str | None = Field(default=None, alias="source-offset", pattern=r"^\d+$")
+    source_timestamp: str | None = Field(default=None, alias="source-timestamp", pattern=r"^-?\d+$")
+    window: str | None = None
+    window_start: str | None = Field(default=None, alias="window-start", pattern=r"^-?\d+$")
+    window_end: str | None = Field(default=None, alias="window-end", pattern=r"^-?\d+$")
 
 
 class LoggedFeatures(BaseModel):

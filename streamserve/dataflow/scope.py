@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, overload
 
-from streamserve.dataflow.batch import RecordBatch
+import msgspec
+
+from streamserve.dataflow.batch import RecordBatch, column_of
+from streamserve.dataflow.plan import GroupKey
 from streamserve.errors import ConfigurationError, WrongPartition
 from streamserve.state.pending import Pending
-
-
-class Place(NamedTuple):
-    """Where a key's state lives: in a partition of the part; and at which row of the batch it is asked for."""
-
-    partition: int
-    row: int
 
 
 class Scope(Protocol):
@@ -43,22 +39,25 @@ class Scope(Protocol):
         """Return the windows' aggregates by name, as each row sees them."""
         ...
 
-    def locate(self, key: bytes) -> Place:
-        """Return where ``key`` is, with ``pending`` set to the time of its row.
+    def locate(self, key: bytes) -> GroupKey:
+        """Return the group that has the state of ``key``, with ``pending`` set to the time of the key's row.
 
         Raises:
             WrongPartition: no record that user code was given has this key.
         """
         ...
 
+    def row_of(self, key: bytes) -> int:
+        """Return the row of the batch for which ``key`` is asked; raises as ``locate`` does."""
+        ...
+
 
 class _OfBatch:
     """What scopes of records have in common."""
 
-    __slots__ = ("batch",)
+    __slots__ = ()
 
-    def __init__(self, batch: RecordBatch) -> None:
-        self.batch = batch
+    batch: RecordBatch
 
     @property
     def part(self) -> str:
@@ -76,16 +75,14 @@ class _OfBatch:
         return self.batch.windows
 
 
-class EventScope(_OfBatch):
+class EventScope(_OfBatch, msgspec.Struct, eq=False):
     """One event: its tables hold the key of its record. ``record_of`` builds the record of a row."""
 
-    __slots__ = ("_record_of", "pending", "row")
-
-    def __init__(self, batch: RecordBatch, row: int, record_of: Callable[[RecordBatch, int], Any]) -> None:
-        self.batch = batch
-        self.row = row
-        self._record_of = record_of
-        self.pending = Pending(batch.times_ms[row] if batch.times_ms is not None else 0)
+    batch: RecordBatch
+    row: int
+    key: bytes | None
+    record_of: Callable[[RecordBatch, int], Any]
+    pending: Pending
 
     @property
     def value(self) -> Any:
@@ -99,37 +96,72 @@ class EventScope(_OfBatch):
         Raises:
             DecodeError: its key is not text.
         """
-        return self._record_of(self.batch, self.row)
+        return self.record_of(self.batch, self.row)
 
-    def locate(self, key: bytes) -> Place:
-        """Return where the event's key is."""
-        if self.batch.records[self.row].key() != key:
+    def locate(self, key: bytes) -> GroupKey:
+        """Return the group of the event."""
+        if key != self.key:
             raise _foreign("the event's own")
-        return Place(self.batch.partitions[self.row], self.row)
+        batch = self.batch
+        return batch.part, batch.partitions[self.row]
+
+    def row_of(self, key: bytes) -> int:
+        """Return the row of the event."""
+        self.locate(key)
+        return self.row
+
+
+class EventScopes(Sequence[EventScope]):
+    """The events of a batch, each with a scope of its own, made anew whenever it is asked for."""
+
+    def __init__(self, batch: RecordBatch, record_of: Callable[[RecordBatch, int], Any]) -> None:
+        self._batch = batch
+        self._record_of = record_of
+        self._times_ms = batch.times_ms or [0] * len(batch)
+        self._keys: list[bytes | None] = column_of(batch.records, "key")
+
+    @overload
+    def __getitem__(self, index: int) -> EventScope: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[EventScope]: ...
+    def __getitem__(self, index: int | slice) -> EventScope | Sequence[EventScope]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        return EventScope(self._batch, index, self._keys[index], self._record_of, Pending(self._times_ms[index]))
+
+    def __len__(self) -> int:
+        return len(self._batch)
 
 
 class BatchScope(_OfBatch):
     """The rows of a batch agent, which stand or fall together: its tables hold the keys of their records."""
 
-    __slots__ = ("_places", "_rows", "pending")
+    __slots__ = ("_by_key", "_rows", "batch", "pending")
 
     def __init__(self, batch: RecordBatch, rows: Sequence[int]) -> None:
-        super().__init__(batch)
+        self.batch = batch
         self.pending = Pending(0)
         self._rows = rows
-        self._places: dict[bytes | None, Place] | None = None
+        self._by_key: dict[bytes | None, int] = {}
 
-    def locate(self, key: bytes) -> Place:
-        """Return where ``key`` is; of several rows with it, the last counts."""
-        if self._places is None:
-            records, partitions = self.batch.records, self.batch.partitions
-            self._places = {records[row].key(): Place(partitions[row], row) for row in self._rows}
-        place = self._places.get(key)
-        if place is None:
+    def locate(self, key: bytes) -> GroupKey:
+        """Return the group of ``key``; of several rows with it, the last counts."""
+        batch, row = self.batch, self._by_key.get(key)
+        if row is None:
+            row = self.row_of(key)
+        if batch.times_ms is not None:
+            self.pending.now_ms = batch.times_ms[row]
+        return batch.part, batch.partitions[row]
+
+    def row_of(self, key: bytes) -> int:
+        """Return the row of ``key``; of several with it, the last."""
+        if not self._by_key:
+            records = self.batch.records
+            self._by_key = {records[row].key(): row for row in self._rows}
+        row = self._by_key.get(key)
+        if row is None:
             raise _foreign("those of the batch's records")
-        if self.batch.times_ms is not None:
-            self.pending.now_ms = self.batch.times_ms[place.row]
-        return place
+        return row
 
 
 class TimerScope:
@@ -157,11 +189,16 @@ class TimerScope:
         """
         raise ConfigurationError("windows answer at an event's place: a timer has none, so it cannot ask them")
 
-    def locate(self, key: bytes) -> Place:
-        """Return where the timer's key is."""
+    def locate(self, key: bytes) -> GroupKey:
+        """Return the group of the timer's key."""
         if key != self._key:
             raise _foreign("the timer's own")
-        return Place(self._partition, 0)
+        return self.part, self._partition
+
+    def row_of(self, key: bytes) -> int:
+        """Return the one row that there is."""
+        self.locate(key)
+        return 0
 
 
 def _foreign(own: str) -> WrongPartition:
@@ -173,6 +210,17 @@ def _foreign(own: str) -> WrongPartition:
 
 current: ContextVar[Scope | None] = ContextVar("streamserve_scope", default=None)
 """The scope of the user code that runs just now; ``None`` outside events."""
+
+
+def finish_event() -> None:
+    """Make final what the event that user code runs for has written, if there is one.
+
+    Raises:
+        AgentError: it changed a table's value in place.
+    """
+    scope = current.get()
+    if scope is not None:
+        scope.pending.commit()
 
 
 @contextmanager

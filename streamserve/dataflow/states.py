@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from streamserve.clock import Clock
@@ -11,8 +12,9 @@ from streamserve.codecs.json import codec_for
 from streamserve.dataflow.buffered import Buffered
 from streamserve.dataflow.groups import Group
 from streamserve.dataflow.plan import Plan, TableNode
-from streamserve.errors import DecodeError, EncodeError, StreamserveError
+from streamserve.errors import StreamserveError
 from streamserve.folders import state_home
+from streamserve.kafka.clients import MAX_MESSAGE_BYTES
 from streamserve.monitoring.labels.group import GroupLabels
 from streamserve.settings import Settings
 from streamserve.state.base import ChangelogState
@@ -24,22 +26,37 @@ from streamserve.state.store import MemoryStore, Store
 from streamserve.state.table import TableState
 from streamserve.state.windows import WindowedState
 
+_ENVELOPE_BYTES = 1024
+"""Room beside a value for its key, its time and what Kafka writes around them."""
+
 
 class States:
     """Makes what lives with a partition group, by name.
+
+    ``message_bytes`` has the largest message that changelogs take, by topic: without compression, so that what a table
+    takes does not depend on what is in it. ``topic_ids`` has the identities of the changelogs of tables on disk.
 
     Raises:
         ConfigurationError: a table is kept on disk, and rocksdict is missing.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        clock: Clock,
+        message_bytes: Mapping[str, int],
+        topic_ids: Mapping[str, str],
+    ) -> None:
         if any(node.store == "disk" for node in plan.tables.values()):
             require_rocksdict()
         self._clock = clock
         self._nodes = plan.tables
+        self._changelogs = {name: topic_ids.get(plan.changelog_of(name), "") for name in plan.tables}
         self._folder = (settings.state_dir or state_home() / "tables") / plan.app / settings.instance
         self._definitions: Mapping[str, TableDefinition[Any]] = {
-            name: definition_of(node) for name, node in plan.tables.items()
+            name: replace(definition_of(node), max_bytes=_room(message_bytes.get(plan.changelog_of(name))))
+            for name, node in plan.tables.items()
         }
         self._windows = plan.windows
         self._labels = plan.labels
@@ -77,7 +94,12 @@ class States:
     def _store(self, name: str, partition: int) -> Store:
         if self._nodes[name].store == "memory":
             return MemoryStore()
-        return DiskStore(self._folder / f"{name}-{partition}", clock=self._clock)
+        return DiskStore(self._folder / f"{name}-{partition}", clock=self._clock, changelog=self._changelogs[name])
+
+
+def _room(message_bytes: int | None) -> int:
+    """Return how long a value may be; our producers hand no larger messages to a broker whatever it takes."""
+    return max(0, min(message_bytes or MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES) - _ENVELOPE_BYTES)
 
 
 def definition_of(node: TableNode) -> TableDefinition[Any]:
@@ -89,34 +111,10 @@ def definition_of(node: TableNode) -> TableDefinition[Any]:
     codec: ValueCodec[Any] = codec_for(node.value_type)
     return TableDefinition(
         node.name,
-        _encoder(codec),
-        _decoder(codec),
+        codec.encode_one,
+        codec.decode_one,
         node.default,
         node.ttl_ms,
         is_frozen=is_immutable(node.value_type),
         migrate=node.migrate,
     )
-
-
-def _encoder(codec: ValueCodec[Any]) -> Callable[[Any], bytes]:
-    encode_many = codec.encode_many
-
-    def encode(value: Any) -> bytes:
-        (payload,) = encode_many((value,))
-        if isinstance(payload, EncodeError):
-            raise payload
-        return payload
-
-    return encode
-
-
-def _decoder(codec: ValueCodec[Any]) -> Callable[[bytes], Any]:
-    decode_many = codec.decode_many
-
-    def decode(payload: bytes) -> Any:
-        (value,) = decode_many((payload,))
-        if isinstance(value, DecodeError):
-            raise value
-        return value
-
-    return decode

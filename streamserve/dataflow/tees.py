@@ -45,11 +45,18 @@ def _topic(tee: TeeNode, declared: Declared, part: Part) -> TopicNode:
     joins = [join.within_ms for join in declared.joins.values() if join.left in part.topics and join.kind != "inner"]
     lateness = max(topics[name].max_out_of_orderness_ms for name in (tee.predictions, *part.topics))
     lateness += max(joins, default=0)
-    return replace(predictions, name=tee.topic, max_out_of_orderness_ms=lateness, late="process", upstream=tee.source)
+    return replace(
+        predictions,
+        name=tee.topic,
+        max_out_of_orderness_ms=lateness,
+        late="process",
+        upstream=tee.source,
+        max_future_ms=None,
+    )
 
 
 def _writes(node: LabelsNode, agent: AgentNode) -> bool:
-    return agent.to == node.predictions or _mentions(agent.function, node.predictions)
+    return node.predictions in agent.outputs or _mentions(agent.function, node.predictions)
 
 
 def _mentions(function: Callable[..., Any] | None, topic: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from streamserve.dataflow.plan import Part, Plan
+from streamserve.errors import TopicError
 from streamserve.kafka.admin import TopicSpec, changelog_config, compacted_config, dead_letter_config, regrouped_config
+from streamserve.kafka.marks import most_channels
 
 
 def topic_specs(plan: Plan, found: Mapping[str, int], *, partitions: int | None = None) -> list[TopicSpec]:
@@ -50,10 +52,38 @@ def written_topics(plan: Plan) -> set[str]:
     """Return the app's own topics that are not only read: outputs of agents and timers, and targets of sends."""
     read_only = {push.topic for node in plan.features.values() for push in node.pushes}
     read_only |= {topic for part in plan.parts for topic in part.topics}
-    outputs = {agent.to for agent in plan.agents if agent.to is not None} | {timer.to for timer in plan.timers}
+    outputs = {topic for agent in plan.agents for topic in agent.outputs}
+    outputs |= {timer.to for timer in plan.timers if timer.to is not None}
     outputs |= {table.timer.to for table in plan.tables.values() if table.timer and table.timer.to}
     outputs |= {window.to for window in plan.windows.values() if window.to is not None}
     return outputs | (plan.topics.keys() - read_only)
+
+
+def check_channels(plan: Plan, found: Mapping[str, int], instance: str, metadata_bytes: Callable[[], int]) -> None:
+    """Make sure that what is to be known of every partition that a topic is regrouped from fits beside an offset.
+
+    ``metadata_bytes`` tells what the broker takes there, and is asked only where Kafka's default is too little.
+
+    Raises:
+        TopicError: there are too many partitions.
+    """
+    usual = most_channels(instance)
+    crowded = {name: found[name] for name in _regrouped(plan) if found.get(name, 0) > usual}
+    if not crowded:
+        return
+    most = most_channels(instance, metadata_bytes())
+    for name, partitions in crowded.items():
+        if partitions > most:
+            raise TopicError(
+                f"topic {name!r} has {partitions} partitions, but can be regrouped from at most {most}: their times are"
+                " committed as an offset's metadata. Raise the broker's offset.metadata.max.bytes (8 bytes for each"
+                " are plenty), or use a topic of fewer partitions."
+            )
+
+
+def _regrouped(plan: Plan) -> list[str]:
+    """Return the topics whose partitions are the channels of others."""
+    return sorted({topic.upstream for topic in plan.topics.values() if topic.upstream is not None})
 
 
 def _config(plan: Plan, topic: str) -> dict[str, str]:

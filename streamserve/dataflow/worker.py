@@ -20,7 +20,7 @@ from streamserve.dataflow.schedule import Schedule
 from streamserve.dataflow.states import States
 from streamserve.dataflow.steps.monitors import open_monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
-from streamserve.dataflow.topics import topic_specs
+from streamserve.dataflow.topics import check_channels, topic_specs
 from streamserve.durations import to_milliseconds
 from streamserve.errors import ConfigurationError, EngineRestart, MemberFenced, OutageError
 from streamserve.inference.runner import Runner
@@ -80,6 +80,8 @@ class Worker:
         self._stopping = False
         self._restarting = False
         self._partitions: Mapping[str, int] = {}
+        self._message_bytes: Mapping[str, int] = {}
+        self._topic_ids: Mapping[str, str] = {}
         self._healthy_at = self._clock.monotonic()
         self._fenced_at: float | None = None
 
@@ -110,6 +112,11 @@ class Worker:
         admin = Admin(self._settings, self._calls.clients)
         self._partitions = admin.partitions()
         admin.check(topic_specs(self._plan, self._partitions))
+        used = {self._plan.changelog_of(name): name for part in self._plan.parts for name in part.tables}
+        self._message_bytes = admin.message_bytes(list(used))
+        on_disk = [topic for topic, name in used.items() if self._plan.tables[name].store == "disk"]
+        self._topic_ids = admin.topic_ids(on_disk)
+        check_channels(self._plan, self._partitions, self._settings.instance, admin.metadata_bytes)
 
     def _persist(self, attempt: Callable[[], R]) -> R | None:
         """Try ``attempt`` until it returns: restarts go on for ever, an outage until its deadline.
@@ -165,6 +172,8 @@ class Worker:
             flow = compiler.compile()
             if self._stopping:
                 engine.stop()
+            else:
+                engine.join()
             self._run(engine, flow)
         finally:
             self._engine = None
@@ -185,7 +194,7 @@ class Worker:
             Stations(
                 compiler.intakes(),
                 monitors.new_states if monitors is not None else _no_states,
-                States(plan, self._settings, self._clock).new,
+                States(plan, self._settings, self._clock, self._message_bytes, self._topic_ids).new,
                 compiler.flush_pushes,
                 Schedule(plan.timers, self._clock),
                 GlobalTables(plan, self._settings, self._calls, runtime, self._partitions, self._observer),

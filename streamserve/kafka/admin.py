@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import ConfigResource, ResourceType  # pyright: ignore[reportPrivateImportUsage] - public in its docs
 from confluent_kafka.cimpl import NewTopic
 
 from streamserve.durations import to_milliseconds
 from streamserve.errors import BrokerUnavailable, TopicError
 from streamserve.kafka.clients import KAFKA_CLIENTS, MAX_MESSAGE_BYTES, Clients, common_config, restore_config
 from streamserve.kafka.errors import kafka_error, translated
+from streamserve.kafka.marks import METADATA_BYTES
 from streamserve.settings import Settings
 
 _REQUEST_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+_METADATA_LIMIT = "offset.metadata.max.bytes"
+_MESSAGE_LIMIT = "max.message.bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ class Admin:
     def create(self, specs: Sequence[TopicSpec], *, partitions: int, replication: int = -1) -> list[str]:
         """Create the topics that are missing, ``partitions`` each where their spec leaves it open; return their names.
 
-        ``replication`` of -1 takes the broker's default.
+        They can be used when this returns. ``replication`` of -1 takes the broker's default.
 
         Raises:
             TopicError: the broker refuses one.
@@ -144,7 +151,53 @@ class Admin:
                     raise TopicError(f"create topic {name!r}: {error.str()} ({error.name()})") from exception
             except TimeoutError as error:
                 raise BrokerUnavailable(f"create topic {name!r}: no answer from {self._brokers}") from error
+        self._wait_for({spec.name for spec in missing})
         return [spec.name for spec in missing]
+
+    def _wait_for(self, names: set[str]) -> None:
+        """Return when the broker tells of the topics ``names``, a moment after its controller has made them."""
+        give_up = time.monotonic() + self._seconds
+        while not names <= self.partitions().keys():
+            if time.monotonic() > give_up:
+                raise BrokerUnavailable(f"{self._brokers} does not tell of topics that it just created: try again")
+            time.sleep(_LOOK_SECONDS)
+
+    def metadata_bytes(self) -> int:
+        """Return how much metadata the brokers take beside a committed offset; Kafka's default where they do not say.
+
+        They tell whoever may ``DescribeConfigs`` of the cluster.
+        """
+        with translated("list brokers", self._brokers):
+            brokers: Any = self._client.list_topics(timeout=self._seconds).brokers
+        found = self._described(
+            [ConfigResource(ResourceType.BROKER, str(number)) for number in brokers], _METADATA_LIMIT
+        )
+        return min(found.values(), default=METADATA_BYTES)
+
+    def message_bytes(self, topics: Sequence[str]) -> dict[str, int]:
+        """Return the largest message that each of ``topics`` takes, as far as the broker says."""
+        return self._described([ConfigResource(ResourceType.TOPIC, topic) for topic in topics], _MESSAGE_LIMIT)
+
+    def _described(self, resources: Sequence[ConfigResource], limit: str) -> dict[str, int]:
+        """Return what each resource, by name, has for ``limit``, as far as the broker tells."""
+        client: Any = self._client  # its futures are untyped
+        found: dict[str, int] = {}
+        for resource in resources:  # a request may name one broker
+            for asked, future in client.describe_configs([resource]).items():
+                with suppress(KafkaException, TimeoutError):
+                    found[asked.name] = int(future.result(self._seconds)[limit].value)
+        return found
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Return the identity of each of ``topics`` (KIP-516) that the broker tells; one made anew has another."""
+        if not topics:
+            return {}
+        client: Any = self._client  # its futures are untyped
+        found: dict[str, str] = {}
+        for topic, future in client.describe_topics(TopicCollection(list(topics))).items():
+            with suppress(KafkaException, TimeoutError):
+                found[topic] = str(future.result(self._seconds).topic_id)
+        return found
 
     def lag(self, group: str, topics: Sequence[str]) -> list[PartitionLag]:
         """Return how far ``group`` is behind in every partition of ``topics``."""

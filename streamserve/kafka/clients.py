@@ -79,10 +79,13 @@ def _reader_config(settings: Settings) -> dict[str, Any]:
 def producer_config(settings: Settings, transactional_id: str, *, alone: bool = False) -> dict[str, Any]:
     """Return the configuration of a transactional producer.
 
-    Keys are partitioned as Java's clients do it. ``alone`` sends each message in a batch of its own.
+    Keys are partitioned as Java's clients do it. ``alone`` sends each message in a batch of its own. It connects to all
+    brokers at once: with librdkafka's default, to connect where it has to, half of the starts of a transactional id
+    wait 500 ms for the next look at who is connected (measured: 510 ms; so 3 ms).
     """
     timeout_ms = to_milliseconds(settings.transaction_timeout)
     return {
+        "enable.sparse.connections": False,
         "linger.ms": 5,
         "compression.type": "lz4",
         "batch.size": 1 << 18,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamserve.errors import ConfigurationError, MemberFenced, StreamserveError
@@ -18,6 +19,8 @@ from streamserve.settings import Settings
 
 _COMMITTED_SECONDS = 2.0
 _REQUEST_SECONDS = 10.0
+_WAKE_SECONDS = 2.0
+"""librdkafka closes the connection on which a request is not answered in time."""
 _FENCED = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL})  # noqa: SLF001 - librdkafka's public codes
 """A static member's only fatal error is that the group knows another one of its name."""
 _NOT_YET = frozenset({KafkaError._STATE, KafkaError._PREV_IN_PROGRESS})  # noqa: SLF001 - librdkafka's public codes
@@ -35,7 +38,7 @@ class Ownership(Protocol):
 
 
 class GroupConsumer:
-    """A member of group ``app`` that reads ``topics``.
+    """A member of group ``app`` that reads ``topics``, once it was told to ``join``.
 
     Raises (from ``poll``): what a callback of ``Ownership`` raised; ``BrokerUnavailable`` and ``ConfigurationError``.
     """
@@ -51,6 +54,7 @@ class GroupConsumer:
         reports_ends: bool = False,
     ) -> None:
         self._app = app
+        self._topics = topics
         self._settings = settings
         self._admin: AdminClient | None = None
         self._calls = calls
@@ -71,11 +75,14 @@ class GroupConsumer:
         The classic protocol's generation changes only with a rebalance that a poll tells of, so it is read then:
         reading it each time takes 4 % of a worker's time. The newer protocol moves a member's epoch without a word.
         """
+
+    def join(self) -> None:
+        """Become a member of the group; from now on it waits for this one's ``poll`` whenever its members change."""
         with translated("subscribe", self._brokers):
-            calls(
+            self._calls(
                 "consumer.subscribe",
                 self._consumer.subscribe,
-                list(topics),
+                list(self._topics),
                 on_assign=self._on_assign,
                 on_revoke=lambda _, partitions: self._on_revoke(partitions, lost=False),
                 on_lost=lambda _, partitions: self._on_revoke(partitions, lost=True),
@@ -89,10 +96,16 @@ class GroupConsumer:
 
         Until then they stand at an offset that the client need not ask for: its question would outlive the seek, and
         the answer, seconds later, would take the partition back to the beginning.
+
+        They are paused before: between the two, the client would fetch from there, and where the broker has deleted
+        what was there, give the partition up. Pausing passes over partitions that the client does not know
+        (``rd_kafka_toppars_pause_resume`` in librdkafka 2.16).
         """
         paused = [TopicPartition(item.topic, item.partition, 0) for item in partitions]
-        self._calls("consumer.assign", consumer.assign, paused)
+        for item in paused:
+            consumer.get_watermark_offsets(item, cached=True)  # asks nobody: makes the client know the partition
         consumer.pause(paused)
+        self._calls("consumer.assign", consumer.assign, paused)
         self._ownership.on_assigned(_keys(partitions))
 
     def _on_revoke(self, partitions: list[TopicPartition], *, lost: bool) -> None:
@@ -236,7 +249,17 @@ class GroupConsumer:
                     return False
                 raise
             self._consumer.resume([TopicPartition(topic, partition) for topic, partition in positions])
+        self._wake(positions)
         return True
+
+    def _wake(self, partitions: Iterable[TopicPartitionKey]) -> None:
+        """Have the client fetch what was just resumed: its threads sleep for up to 1 s, until a broker says anything.
+
+        librdkafka wakes them for requests and answers alone (``rd_kafka_broker_consumer_serve`` in 2.16). So their
+        leaders are asked for something; measured until the first record: 4 ms instead of 1 s.
+        """
+        with suppress(KafkaException):  # no answer: they wake by themselves
+            self._consumer.offsets_for_times([TopicPartition(*key, OFFSET_END) for key in partitions], _WAKE_SECONDS)
 
     def pause(self, partitions: Iterable[TopicPartitionKey]) -> None:
         """Stop fetching ``partitions`` for now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from streamserve.errors import RecordError
@@ -18,20 +19,39 @@ def dead_letter(topic: str, step: str, record: RawRecord, error: RecordError) ->
     ``source-partition``, ``source-offset``, ``source-timestamp`` (milliseconds since the epoch); then the record's own.
     The message names fields and rules, never values.
     """
-    cause = error.__cause__
     facts = {
-        "step": step,
-        "reason": error.reason,
-        "error": type(cause).__name__ if cause is not None else type(error).__name__,
-        "message": str(error),
+        **_why(step, error),
         "source-topic": record.topic(),
         "source-partition": record.partition(),
         "source-offset": record.offset(),
         "source-timestamp": record.timestamp()[1],
     }
     own = [(f"{ORIGINAL_PREFIX}{name}", value) for name, value in record.headers() or []]
-    headers = (*((name, str(value).encode()) for name, value in facts.items()), *own)
-    return Emission(topic, record.value(), record.key(), headers)
+    return Emission(topic, record.value(), record.key(), (*_encoded(facts), *own))
+
+
+def lost_result(topic: str, window: str, key: bytes, start_ms: int, end_ms: int, error: RecordError) -> Emission:
+    """Return the dead letter of a result of ``window``, for ``key`` and ``[start_ms, end_ms)``, that met ``error``.
+
+    No record stands behind it: it has the window's key and no value, and in the place of a source the headers
+    ``window``, ``window-start`` and ``window-end`` (milliseconds since the epoch).
+    """
+    facts = {**_why(window, error), "window": window, "window-start": start_ms, "window-end": end_ms}
+    return Emission(topic, None, key, tuple(_encoded(facts)))
+
+
+def _why(step: str, error: RecordError) -> dict[str, object]:
+    cause = error.__cause__
+    return {
+        "step": step,
+        "reason": error.reason,
+        "error": type(cause).__name__ if cause is not None else type(error).__name__,
+        "message": str(error),
+    }
+
+
+def _encoded(facts: Mapping[str, object]) -> list[tuple[str, bytes]]:
+    return [(name, str(fact).encode()) for name, fact in facts.items()]
 
 
 def forwarded(record: RawRecord, topic: str) -> Emission:

@@ -31,6 +31,9 @@ _REMEDIES: Mapping[int, str] = {
     ),
     KafkaError.INVALID_RECORD: "it is not valid there; a compacted topic takes no message without a key",
     KafkaError.INVALID_TIMESTAMP: "raise the topic's message.timestamp.before.max.ms and after.max.ms",
+    KafkaError.OFFSET_METADATA_TOO_LARGE: (
+        "raise its offset.metadata.max.bytes, or regroup from a topic of fewer partitions"
+    ),
     KafkaError.POLICY_VIOLATION: "a policy of its administrators forbids it",
     KafkaError.TOPIC_EXCEPTION: "choose another topic name",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -13,13 +13,14 @@ from streamserve.durations import to_milliseconds
 from streamserve.errors import StreamserveError
 from streamserve.kafka.calls import Calls
 from streamserve.kafka.clients import producer_config, transactional_ids
-from streamserve.kafka.errors import kafka_error, translated
+from streamserve.kafka.errors import failure_named, kafka_error, translated
 from streamserve.records import Headers
 from streamserve.settings import Settings
 
 FLUSH_SECONDS = 15.0
 """How long messages may take to leave, and a full queue to have room again."""
 
+_FLUSH_STEP_SECONDS = 0.25
 _INIT_SECONDS = 30.0
 
 
@@ -103,6 +104,22 @@ class Producers:
         except BufferError:
             self._wait_for_room()
             self.current.produce(topic, value, key, **optional)
+
+    def flush(self, hopeless: Callable[[], bool]) -> int:
+        """Send what is unsent; return how many messages are left when time is up, or as soon as it is ``hopeless``.
+
+        A transaction in which the broker refused a message sends no more, and the client holds the others until they
+        time out.
+        """
+        deadline = time.monotonic() + FLUSH_SECONDS
+        try:
+            while (left := self.current.flush(_FLUSH_STEP_SECONDS)) and not hopeless() and time.monotonic() < deadline:
+                pass
+        except SystemError as error:
+            # The client raises a fatal error from a callback, and loses it when delivery reports follow in the same
+            # call: then Python finds a result without one (confluent-kafka 2.16, fenced in the midst of a flush).
+            raise failure_named("_FATAL", "the client lost the reason; it may have been fenced") from error
+        return left
 
     def _wait_for_room(self) -> None:
         """Let librdkafka send until its queue has room again."""

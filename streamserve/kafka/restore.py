@@ -7,7 +7,7 @@ Nothing here runs inside a rebalance callback, and one ``step`` is short: other 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import Message, TopicPartition
@@ -18,6 +18,7 @@ from streamserve.kafka.clients import producer_config, restore_config, transacti
 from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.errors import translated
 from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
+from streamserve.kafka.patience import Patience
 from streamserve.kafka.whole import WholeReader
 from streamserve.settings import Settings
 
@@ -41,6 +42,7 @@ class StateReader:
     def __init__(self, app: str, topic: str, settings: Settings, calls: Calls) -> None:
         self._topic = topic
         self._reader = WholeReader(app, settings, calls)
+        self._patience = Patience(settings)
         self._wanted: dict[int, dict[bytes, int]] = {}
         self._names: dict[bytes, bytes] = {}
         self._found: dict[tuple[int, bytes], StoredState] = {}
@@ -73,10 +75,17 @@ class StateReader:
 
         Raises:
             ConfigurationError: a state that must be there is not.
+            BrokerUnavailable: the changelog is held back by a transaction that hangs.
         """
-        if self._reader.unread:
-            for message in self._reader.read(_READ_RECORDS):
-                self._take(message)
+        if not self._reader.unread:
+            return self._checked()
+        messages = self._reader.read(_READ_RECORDS)
+        for message in messages:
+            self._take(message)
+        if messages:
+            self._patience.renew()
+        elif self._reader.unread:
+            self._patience.wait_for(f"the end of {_named(self._reader.unread)}")
         return None if self._reader.unread else self._checked()
 
     def _take(self, message: Message) -> None:
@@ -123,10 +132,15 @@ class Takeover:
         self._settings = settings
         self._calls = calls
         self._fenced = False
+        self._patience = Patience(settings)
         self.committed: dict[TopicPartitionKey, Committed] = {}
 
     def step(self) -> bool:
-        """Do the next bounded piece of work; return whether all of it is done."""
+        """Do the next bounded piece of work; return whether all of it is done.
+
+        Raises:
+            BrokerUnavailable: the offsets are held back by a transaction that hangs.
+        """
         if not self._fenced:
             self._fence_dead_owners()
             self._fenced = True
@@ -135,6 +149,7 @@ class Takeover:
             self.committed = self._consumer.committed(self._partitions)
         except BrokerUnavailable:
             self._fenced = False  # still unstable: someone may have died since we looked
+            self._patience.wait_for(f"the committed offsets of {_named(self._partitions)}")
             return False
         return True
 
@@ -158,3 +173,7 @@ class Takeover:
             reader.close()
         marks = [OffsetMark.decode(item.metadata) for item in found]
         return {mark.instance for mark in marks if mark is not None}
+
+
+def _named(places: Iterable[TopicPartitionKey]) -> str:
+    return ", ".join(f"{topic}[{partition}]" for topic, partition in sorted(places))

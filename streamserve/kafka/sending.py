@@ -11,10 +11,10 @@ from confluent_kafka import KafkaError, Message, Producer
 from streamserve.errors import BrokerUnavailable
 from streamserve.kafka.clients import MAX_MESSAGE_BYTES, common_config
 from streamserve.kafka.errors import translate, translated
-from streamserve.records import Coordinates
+from streamserve.records import Coordinates, Emission
 from streamserve.settings import Settings
 
-__all__ = ["send_records"]
+__all__ = ["send_emissions", "send_records"]
 
 _DELIVERY_SECONDS = 10
 
@@ -29,34 +29,48 @@ def send_records(settings: Settings, topic: str, records: Sequence[tuple[bytes |
         ConfigurationError: the topic does not exist, or the broker refuses the client.
         TransactionAborted: the broker refuses a record for another reason, which the text names.
     """
-    doing, brokers = f"send to topic {topic!r}", settings.bootstrap_servers
-    places: list[Coordinates | None] = [None] * len(records)
+    return send_emissions(settings, [Emission(topic, value, key) for key, value in records])
+
+
+def send_emissions(settings: Settings, emissions: Sequence[Emission]) -> list[Coordinates]:
+    """Write ``emissions``, each to its topic, as ``send_records`` does; return where each went."""
+    topics = ", ".join(dict.fromkeys(repr(emission.topic) for emission in emissions))
+    doing, brokers = f"send to topic {topics}", settings.bootstrap_servers
+    places: list[Coordinates | None] = [None] * len(emissions)
     refused: list[KafkaError] = []
 
     def delivered(index: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             refused.append(error)
         else:
+            topic = emissions[index].topic
             places[index] = Coordinates(topic, message.partition() or 0, message.offset() or 0)
 
     with translated(doing, brokers):
         producer = Producer(_config(settings))
-        for index, (key, value) in enumerate(records):
-            _produce(producer, topic, key, value, partial(delivered, index))
+        for index, emission in enumerate(emissions):
+            _produce(producer, emission, partial(delivered, index))
         producer.flush(2 * _DELIVERY_SECONDS)
     if refused:
         raise translate(refused[0], doing=doing, brokers=brokers)
     written = [place for place in places if place is not None]
-    if len(written) < len(records):
-        raise BrokerUnavailable(f"{doing}: no answer from {brokers} for {len(records) - len(written)} records")
+    if len(written) < len(emissions):
+        raise BrokerUnavailable(f"{doing}: no answer from {brokers} for {len(emissions) - len(written)} records")
     return written
 
 
-def _produce(producer: Producer, topic: str, key: bytes | None, value: bytes, delivered: Any) -> None:
+def _produce(producer: Producer, emission: Emission, delivered: Any) -> None:
     """Hand one record to the producer, waiting while its queue is full."""
     while True:
         try:
-            producer.produce(topic, value, key, on_delivery=delivered)
+            producer.produce(
+                emission.topic,
+                emission.value,
+                emission.key,
+                headers=list(emission.headers),
+                timestamp=emission.timestamp_ms,
+                on_delivery=delivered,
+            )
             producer.poll(0)
         except BufferError:
             producer.poll(0.1)

@@ -3,8 +3,8 @@
 Everything that a batch produces goes into the open transaction. Closing it, in this order:
 
 1. produce the state records and changelogs that were frozen with the positions;
-2. send the frozen positions with the group metadata read when they were polled, while the messages are on their way;
-3. flush, and check every delivery;
+2. send the frozen positions with the group metadata read when they were polled;
+3. flush, while the positions are on their way, and check every delivery;
 4. commit.
 
 A transaction that ends in any other way than *committed* ends the engine's incarnation: the restart re-initialises the
@@ -141,15 +141,7 @@ class Transaction:
         with Aborting(self, "close the transaction"):
             delivered = [self._produce_state(group) for group in frozen.groups]  # 1
             self._produce_changes([batch for group in frozen.groups for batch in group.changes])
-            self._calls(  # 2
-                "producer.send_offsets",
-                self._in_time,
-                self._producers.current.send_offsets_to_transaction,
-                frozen.offsets(self._instance),
-                frozen.membership,
-                _CLOSE_SECONDS,
-            )
-            self._flush()  # 3
+            self._calls("producer.send_offsets", self._send_offsets, frozen)  # 2, 3
             state_offsets = [offsets[0] for offsets in delivered]
         self._commit_producer()  # 4
         self._check_outcome(time.monotonic() - started)
@@ -190,8 +182,24 @@ class Transaction:
                     "producer.produce", self._producers.send_columns, topic, batch.values, batch.keys, partition
                 )
 
+    def _send_offsets(self, frozen: Frozen) -> None:
+        """Send the positions and flush side by side: neither waits for what the broker answers to the other."""
+        answer = self._in_time.start(
+            self._producers.current.send_offsets_to_transaction,
+            frozen.offsets(self._instance),
+            frozen.membership,
+            _CLOSE_SECONDS,
+        )
+        try:
+            self._flush()
+        except BaseException:
+            with suppress(KafkaException):  # it follows from what the flush met
+                answer()
+            raise
+        answer()
+
     def _flush(self) -> None:
-        left = self._calls("producer.flush", self._producers.current.flush, FLUSH_SECONDS)
+        left = self._calls("producer.flush", self._producers.flush, lambda: self.deliveries.refused is not None)
         self.deliveries.check("close the transaction")
         if left:
             raise TransactionAborted(f"{left} message(s) were not delivered within {FLUSH_SECONDS:g} s")
@@ -199,7 +207,7 @@ class Transaction:
     def _commit_producer(self) -> None:
         producer = self._producers.current
         try:
-            self._calls("producer.commit_transaction", self._in_time, producer.commit_transaction, _CLOSE_SECONDS)
+            self._calls("producer.commit_transaction", producer.commit_transaction, _CLOSE_SECONDS)
             producer.poll(0)
         except KafkaException as exception:
             raise self._ended_badly(kafka_error(exception)) from exception

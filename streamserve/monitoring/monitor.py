@@ -69,6 +69,8 @@ class GroupMonitor:
         self._layout = self._measures.layout
         self._block = max(_BLOCK_ROWS, _BLOCK_CELLS // max(1, len(self._layout.numeric) + len(self._layout.text)))
         self._windows = Windows(self._measures, self.plan.window_ms)
+        self._fingerprint = freezing.fingerprint(self._measures)
+        self._frozen: dict[int, snapshots.WindowState] = {}
         self._detectors = {
             name: ColumnDetectors.start(name, templates)
             for name, templates in self.plan.templates.items()
@@ -89,17 +91,26 @@ class GroupMonitor:
         return self._windows.late
 
     def update(self, columns: Columns, event_times_ms: Sequence[int] | NDArray[Any], version: str) -> None:
-        """Take in a batch of rows scored by ``version``.
+        """Take in a batch of rows scored by ``version``; see ``read`` and ``take``."""
+        self.take(self.read(columns, event_times_ms, version), version)
+
+    def read(self, columns: Columns, event_times_ms: Sequence[int] | NDArray[Any], version: str) -> Rows:
+        """Return a batch scored by ``version`` as ``take`` wants it, for any monitor of this plan: it can be cut.
 
         ``columns`` holds a list or array for every monitored and slice column, ``None`` or NaN where a value is
         missing; ``event_times_ms`` are milliseconds since the epoch, UTC.
 
         Raises:
-            ValueError: a column is missing, of another length, or not numeric as declared; no row was taken in.
+            ValueError: a column is missing, of another length, or not numeric as declared.
         """
         if version != self._version:
             self._switch(version)
-        rows = self._layout.rows(columns, event_times_ms)
+        return self._layout.rows(columns, event_times_ms)
+
+    def take(self, rows: Rows, version: str) -> None:
+        """Take in rows scored by ``version``."""
+        if version != self._version:
+            self._switch(version)
         if not len(rows):
             return
         self._detect(rows)
@@ -128,10 +139,7 @@ class GroupMonitor:
             self._record(name, alarm, int(rows.times[alarm.position]))
 
     def _record(self, column: str, alarm: Alarm, event_time_ms: int) -> None:
-        index = event_time_ms // self.plan.window_ms
-        if not self._windows.is_closed(index):
-            counts = self._windows.window(index).alarms.setdefault(column, {})
-            counts[alarm.detector] = counts.get(alarm.detector, 0) + 1
+        self._windows.alarm(event_time_ms // self.plan.window_ms, column, alarm.detector)
         message = DriftAlarm(
             model=self.plan.model,
             version=self._version,
@@ -174,6 +182,8 @@ class GroupMonitor:
         return self._take(DriftAlarm)
 
     def _take(self, kind: type[_Message]) -> list[_Message]:
+        if not self._messages:
+            return []
         taken = [message for message in self._messages if isinstance(message, kind)]
         if taken:
             self._messages = [message for message in self._messages if not isinstance(message, kind)]
@@ -202,17 +212,29 @@ class GroupMonitor:
             model=self.plan.model,
             version=self._version,
             length_ms=self.plan.window_ms,
-            measures=freezing.fingerprint(self._measures),
+            measures=self._fingerprint,
             closed_through=self._windows.closed_through,
             late=self._windows.late,
             ordinal=self._ordinal,
-            windows=freezing.dump_windows(self._windows),
-            rows=freezing.dump_rows(Rows.join(self._waiting)) if self._waiting else None,
+            windows=self._freeze_windows(),
+            rows=freezing.dump_rows(self._join_waiting()) if self._waiting else None,
             detectors=freezing.dump_detectors(self._detectors),
             messages=_MESSAGES.dump_json(self._messages) if self._messages else b"",
         )
         self.dirty = False
         return snapshots.write_state(state)
+
+    def _freeze_windows(self) -> dict[int, snapshots.WindowState]:
+        """Return the open windows as state; most snapshots fall between two blocks, so they find it made already."""
+        if self._windows.changed:
+            self._frozen = freezing.dump_windows(self._windows)
+            self._windows.changed = False
+        return self._frozen
+
+    def _join_waiting(self) -> Rows:
+        """Return the rows that are not counted yet, as one: the next snapshot has fewer parts to join."""
+        self._waiting = [Rows.join(self._waiting)]
+        return self._waiting[0]
 
     @classmethod
     def restore(
@@ -246,7 +268,7 @@ class GroupMonitor:
         self._ordinal = stored.ordinal
         self._messages = _read_messages(stored.messages)
         discarded: list[str] = []
-        if (stored.measures, stored.length_ms) == (freezing.fingerprint(self._measures), self.plan.window_ms):
+        if (stored.measures, stored.length_ms) == (self._fingerprint, self.plan.window_ms):
             self._waiting = freezing.load_windows(stored, self._windows)
             self._waiting_rows = sum(map(len, self._waiting))
         else:

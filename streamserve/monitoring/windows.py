@@ -77,7 +77,7 @@ class Windows:
     come afterwards are counted in ``late``.
     """
 
-    __slots__ = ("closed_through", "late", "length_ms", "measures", "open")
+    __slots__ = ("changed", "closed_through", "late", "length_ms", "measures", "open")
 
     def __init__(self, measures: Measures, length_ms: int, closed_through: int = _NEVER) -> None:
         self.measures = measures
@@ -85,6 +85,8 @@ class Windows:
         self.closed_through = closed_through
         self.late = 0
         self.open: dict[int, Window] = {}
+        self.changed = True
+        """Whether what is open has changed since this was last set to ``False``."""
 
     def is_closed(self, index: int) -> bool:
         """Tell whether the watermark has passed the end of window ``index``."""
@@ -94,7 +96,15 @@ class Windows:
         """Return the open window ``index``, a new one where there was none."""
         if index not in self.open:
             self.open[index] = Window(self.measures)
+            self.changed = True
         return self.open[index]
+
+    def alarm(self, index: int, column: str, detector: str) -> None:
+        """Count an alarm in window ``index``, unless it is closed."""
+        if not self.is_closed(index):
+            counts = self.window(index).alarms.setdefault(column, {})
+            counts[detector] = counts.get(detector, 0) + 1
+            self.changed = True
 
     def update(self, rows: Rows) -> None:
         """Count one or more rows in their windows."""
@@ -111,6 +121,7 @@ class Windows:
             self.late += len(rows)
         else:
             self.window(index).update(rows, self.measures)
+            self.changed = True
 
     def closes_any(self, watermark_ms: int) -> bool:
         """Tell whether ``watermark_ms`` ends a window that was not closed before."""
@@ -126,4 +137,5 @@ class Windows:
         return self._take(sorted(self.open))
 
     def _take(self, indices: Sequence[int] | Iterator[int]) -> list[tuple[int, Window]]:
+        self.changed = True
         return [(index, self.open.pop(index)) for index in list(indices)]

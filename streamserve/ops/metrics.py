@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import (
@@ -106,6 +107,7 @@ class PrometheusObserver(Observers):
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         _gauge(self.registry, "app_info", "The app that this worker runs.", "app").labels(app).set(1)
+        _gauge(self.registry, "build_info", "The release that this worker runs.", "version").labels(_release()).set(1)
         super().__init__(
             [
                 _RecordMetrics(self.registry),
@@ -121,6 +123,14 @@ class PrometheusObserver(Observers):
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format (``CONTENT_TYPE``)."""
         return generate_latest(self.registry)
+
+
+def _release() -> str:
+    """Return the installed version of streamserve, ``unknown`` where only its source tree is on the path."""
+    try:
+        return version("streamserve")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class _Registry(CollectorRegistry):
@@ -325,6 +335,9 @@ class _ModelMetrics(Observer):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._info = _gauge(registry, "model_info", "1 for the version that answers.", "model", "version", "sha256")
         self._limit = _gauge(registry, "model_max_batch_rows", "Most rows in one run.", "model")
+        self._loaded_at = _gauge(
+            registry, "model_loaded_timestamp_seconds", "When the version that answers was loaded.", "model"
+        )
         self._loads = _counter(registry, "model_loads", "Versions loaded.", "model")
         self._rows = _counter(registry, "model_rows", "Rows scored.", "model")
         self._rejected = _counter(registry, "model_rows_rejected", "Rows that the model refused.", "model")
@@ -338,6 +351,7 @@ class _ModelMetrics(Observer):
         self._current[model] = (version, sha256)
         self._info.labels(model, version, sha256).set(1)
         self._limit.labels(model).set(batch_size)
+        self._loaded_at.labels(model).set_to_current_time()
         self._loads.labels(model).inc()
 
     def model_run(self, model: str, rows: int, rejected: int, seconds: float) -> None:

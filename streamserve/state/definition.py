@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from streamserve.errors import ConfigurationError, EncodeError, MissingKey, RecordError
+from streamserve.errors import ConfigurationError, EncodeError, MissingKey, OversizeError, RecordError
 
 __all__ = ["TableDefinition"]
 
@@ -26,7 +26,7 @@ class TableDefinition(Generic[V]):
     makes the value of an absent key. ``ttl_ms`` is how long a value lives after its last write, in event time. Say
     ``is_frozen`` when values cannot be changed in place (``is_immutable``): then no value needs watching. ``migrate``
     takes the plain JSON object of a value that ``decode`` refuses, written under an older model, and returns the value
-    of today.
+    of today. ``max_bytes`` is how long an encoded value may be, since a changelog takes no larger messages.
     """
 
     name: str
@@ -36,6 +36,7 @@ class TableDefinition(Generic[V]):
     ttl_ms: int | None = None
     is_frozen: bool = False
     migrate: Callable[[Any], V] | None = None
+    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.ttl_ms is not None and self.ttl_ms <= 0:
@@ -59,13 +60,20 @@ class TableDefinition(Generic[V]):
 
         Raises:
             EncodeError: the table's type does not admit it.
+            OversizeError: it is longer than ``max_bytes``.
         """
         try:
-            return self.encode(value)
+            payload = self.encode(value)
         except Exception as error:
             raise EncodeError(
                 f"table {self.name!r}: a value of type {type(value).__name__} does not encode: {_describe(error)}"
             ) from _quotable(error)
+        if self.max_bytes is not None and len(payload) > self.max_bytes:
+            raise OversizeError(
+                f"table {self.name!r}: a value of {len(payload)} bytes, but its changelog takes {self.max_bytes}: raise"
+                " the topic's max.message.bytes or keep less under one key"
+            )
+        return payload
 
     def to_value(self, payload: bytes) -> V:
         """Decode ``payload``, through ``migrate`` where an older model wrote it.

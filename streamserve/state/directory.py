@@ -4,7 +4,7 @@
 
     <directory>/
       lock      locked while a process has the directory open
-      clean     written last at a clean close: the changelog offset and the time; gone while open
+      clean     written last at a clean close: the changelog, the offset in it and the time; gone while open
       data/     the database
 """
 
@@ -25,29 +25,32 @@ __all__ = ["StateDirectory"]
 
 
 class _Clean(msgspec.Struct, frozen=True):
-    """What the marker says: valid up to changelog offset ``clean_at``, since ``closed_ms``, in format ``version``."""
+    """What the marker says: valid up to ``clean_at`` of ``changelog``, since ``closed_ms``, in format ``version``."""
 
     version: int
     clean_at: int
     closed_ms: int
+    changelog: str = ""
 
 
 class StateDirectory:
     """Opens ``path``, empties what an unclean stop left there, and knows from which offset to go on.
 
     A marker older than ``max_age_ms`` does not count either: by then compaction may have removed tombstones that the
-    data never saw (Kafka keeps them for ``delete.retention.ms``, a day by default).
+    data never saw (Kafka keeps them for ``delete.retention.ms``, a day by default). Nor does one of another
+    ``changelog``: a topic that was deleted and made anew has a new identity, though it may be longer by now.
 
     Raises:
         ConfigurationError: another process has the directory open, or it cannot be used.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, version: int, max_age_ms: int) -> None:
+    def __init__(self, path: Path, clock: Clock, *, version: int, max_age_ms: int, changelog: str = "") -> None:
         self.data: Final = path / "data"
         self.opened_at: int | None = None
         self._path = path
         self._clock = clock
         self._version = version
+        self._changelog = changelog
         self._marker = path / "clean"
         self._lock = self._acquire()
         try:
@@ -67,7 +70,7 @@ class StateDirectory:
     def release(self, clean_at: int | None) -> None:
         """Let other processes in, after ``clean_at`` is on the disk if it is given; the data must be there before."""
         if clean_at is not None:
-            clean = _Clean(version=self._version, clean_at=clean_at, closed_ms=self._clock.now_ms())
+            clean = _Clean(self._version, clean_at, self._clock.now_ms(), self._changelog)
             draft = self._path / "clean.new"
             with draft.open("wb") as file:
                 file.write(msgspec.json.encode(clean))
@@ -101,7 +104,9 @@ class StateDirectory:
             clean = None
         self._marker.unlink(missing_ok=True)
         _sync_directory(self._path)
-        if clean is None or clean.version != self._version or not self.data.is_dir():
+        if clean is None or not self.data.is_dir():
+            return None
+        if (clean.version, clean.changelog) != (self._version, self._changelog):
             return None
         is_fresh = 0 <= self._clock.now_ms() - clean.closed_ms <= max_age_ms
         return clean.clean_at if is_fresh else None

@@ -34,7 +34,8 @@ class DiskStore:
 
     All disk stores of a process share a block cache of 128 MiB and write buffers of 128 MiB; indexes and filters come
     on top, about 3 bytes a key. After any stop but ``close`` with an offset it begins empty. A directory closed
-    longer than ``max_age`` ago begins empty too: keep it below the changelog's ``delete.retention.ms``.
+    longer than ``max_age`` ago begins empty too: keep it below the changelog's ``delete.retention.ms``. So does one
+    that was closed with another ``changelog``, the identity of the topic that the offset is of.
 
     Raises:
         ConfigurationError: rocksdict is missing, the directory is in use by another process or cannot be used.
@@ -42,10 +43,16 @@ class DiskStore:
 
     is_indexed_on_disk: bool = True
 
-    def __init__(self, path: Path, *, clock: Clock | None = None, max_age: Duration = "12h") -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock | None = None, max_age: Duration = "12h", changelog: str = ""
+    ) -> None:
         require_rocksdict()
         self._directory = StateDirectory(
-            path, clock or SystemClock(), version=VERSION, max_age_ms=to_milliseconds(max_age)
+            path,
+            clock or SystemClock(),
+            version=VERSION,
+            max_age_ms=to_milliseconds(max_age),
+            changelog=changelog,
         )
         self._database = self._open_or_start_anew()
 

@@ -12,7 +12,8 @@ timer is ``01`` and eight bytes with its time.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from streamserve.errors import ConfigurationError
 
@@ -41,7 +42,9 @@ TIMER = b"\x00t"
 PAYLOAD = 9
 """Where the encoded value begins in a table's changelog value."""
 
-_HEAD = struct.Struct(">Bq")
+pack_head: Callable[[int], bytes] = partial(struct.Struct(">Bq").pack, VERSION)
+"""Returns the version and a time: all of a timer's value, or what stands before an encoded value."""
+
 _STAMP = struct.Struct(">q")
 _KNOWN = bytes([VERSION])
 
@@ -94,11 +97,6 @@ def is_value_key(record_key: bytes) -> bool:
     (True, True, False)
     """
     return record_key >= FIRST_PLAIN or record_key.startswith(ESCAPED)
-
-
-def pack_head(epoch_ms: int) -> bytes:
-    """Return the version and a time: all of a timer's value, or what stands before an encoded value."""
-    return _HEAD.pack(VERSION, epoch_ms)
 
 
 def unpack_stamp(value: bytes) -> int:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Pending", "TableChanges"]
+import msgspec
+
+__all__ = ["DELETED", "Entry", "Pending", "TableChanges"]
+
+Entry: TypeAlias = tuple[bytes | None, Any]
+"""A changelog record that was written, and the value that it was made of; ``None`` for both where one was deleted."""
+
+DELETED: Entry = (None, None)
 
 
-class TableChanges:
+class TableChanges(msgspec.Struct, eq=False):
     """What one event did to one table; keys are changelog keys.
 
-    ``records`` holds values to write, ``None`` for deleted ones; ``values`` what the event was handed or has set;
-    ``before`` the encoded form of those that could be changed in place; ``timers`` the user's key and time, ``None``
-    for deleted ones.
+    ``entries`` holds what the event has set or deleted; ``read`` what else it was handed; ``before`` the encoded form
+    of those values of both that could be changed in place; ``timers`` the user's key and time, ``None`` for deleted
+    ones.
     """
 
-    __slots__ = ("before", "records", "timers", "values")
-
-    def __init__(self) -> None:
-        self.records: dict[bytes, bytes | None] = {}
-        self.values: dict[bytes, Any] = {}
-        self.before: dict[bytes, bytes] = {}
-        self.timers: dict[bytes, int | None] = {}
+    entries: dict[bytes, Entry] = {}
+    read: dict[bytes, Any] = {}
+    before: dict[bytes, bytes] = {}
+    timers: dict[bytes, int | None] = {}
 
 
 class _Table(Protocol):
@@ -32,7 +36,7 @@ class _Table(Protocol):
     def apply(self, changes: TableChanges, /) -> None: ...
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """One event's view of all tables of its partition group: its own changes over what earlier events left.
 
     ``now_ms`` is the event's time. ``commit`` makes the changes those of the group; dropping the object discards them.
@@ -40,11 +44,8 @@ class Pending:
     A batch of records that stands or falls together may use one object, setting ``now_ms`` before each record.
     """
 
-    __slots__ = ("changes", "now_ms")
-
-    def __init__(self, now_ms: int) -> None:
-        self.now_ms = now_ms
-        self.changes: dict[_Table, TableChanges] = {}
+    now_ms: int
+    changes: dict[_Table, TableChanges] = {}
 
     def commit(self) -> None:
         """Apply all changes to all tables, or none.
@@ -53,6 +54,8 @@ class Pending:
             AgentError: a value that a table handed out was changed in place.
         """
         for table, changes in self.changes.items():
-            table.verify(changes)
+            if changes.before:
+                table.verify(changes)
         for table, changes in self.changes.items():
             table.apply(changes)
+        self.changes = {}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TypeAlias
 
 from streamserve.state.base import Changes
 from streamserve.state.expiry import ExpiryIndex, MemoryExpiry, StoredExpiry, bucket_width
 from streamserve.state.format import ESCAPED, FIRST_PLAIN, TIMER, check_versions, is_value_key, unpack_stamp
+from streamserve.state.pending import DELETED, Entry
 from streamserve.state.store import Store
 
 __all__ = ["TableRecords"]
 
-_ABSENT: Final[Any] = object()
 _LONG_AGO = -(1 << 62)
 _END_OF_ESCAPED = ESCAPED[:-1] + bytes([ESCAPED[-1] + 1])
 _END_OF_TIMERS = TIMER[:-1] + bytes([TIMER[-1] + 1])
@@ -33,7 +33,8 @@ class TableRecords:
         self._name = name
         self._store = store
         self._ttl_ms = ttl_ms
-        self._changed: dict[bytes, bytes | None] = {}
+        self.changed: dict[bytes, Entry] = {}
+        """What was written or deleted since the last ``take_changes``; who changes values here changes this."""
         self._watermark_ms = _LONG_AGO
         self._expiry = None if ttl_ms is None else _make_expiry(store, ttl_ms)
 
@@ -46,8 +47,8 @@ class TableRecords:
 
     def find_even_expired(self, key: bytes) -> bytes | None:
         """Return the record under ``key`` whatever its age, ``None`` where there is none."""
-        record = self._changed.get(key, _ABSENT)
-        return self._store.get(key) if record is _ABSENT else record
+        entry = self.changed.get(key)
+        return self._store.get(key) if entry is None else entry[0]
 
     def find_stored(self, key: bytes) -> bytes | None:
         """Return the record under ``key`` without what changed since the last ``take_changes``."""
@@ -59,8 +60,9 @@ class TableRecords:
     def find_many(self, keys: Sequence[bytes], times_ms: Sequence[int]) -> list[bytes | None]:
         """Do as ``find`` does, for each key at its time."""
         found = self._store.get_many(keys)
-        if self._changed:
-            found = list(map(self._changed.get, keys, found))
+        if self.changed:
+            unchanged = [(record, None) for record in found]
+            found = [record for record, _ in map(self.changed.get, keys, unchanged)]
         ttl_ms = self._ttl_ms
         if ttl_ms is None:
             return found
@@ -69,14 +71,10 @@ class TableRecords:
             for record, now_ms in zip(found, times_ms, strict=True)
         ]
 
-    def apply(self, records: Mapping[bytes, bytes | None]) -> None:
-        """Write or delete records, of values or of timers."""
-        self._changed.update(records)
-
-    def scan(self, overlay: Mapping[bytes, bytes | None], now_ms: int) -> Iterator[_Item]:
+    def scan(self, overlay: Mapping[bytes, Entry], now_ms: int) -> Iterator[_Item]:
         """Iterate over the values' records in key order, those of ``overlay`` in place of others, as they are now."""
-        changed = {**self._changed, **overlay}
-        own = sorted((key, record) for key, record in changed.items() if is_value_key(key) and record is not None)
+        changed = {**self.changed, **overlay}
+        own = sorted((key, record) for key, (record, _) in changed.items() if is_value_key(key) and record is not None)
         escaped = self._store.items(ESCAPED, _END_OF_ESCAPED)
         plain = self._store.items(FIRST_PLAIN)
         for key, record in _merge(own, (item for part in (escaped, plain) for item in part if item[0] not in changed)):
@@ -98,7 +96,7 @@ class TableRecords:
         gone = [
             key for key in self._expiry.due(self._watermark_ms - self._ttl_ms) if self._has_expired(key, self._ttl_ms)
         ]
-        self._changed.update(dict.fromkeys(gone))
+        self.changed.update(dict.fromkeys(gone, DELETED))
         return len(gone)
 
     def load(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
@@ -110,10 +108,10 @@ class TableRecords:
 
     def take_changes(self) -> Changes:
         """Return what changed since the last call, and write it to the store."""
-        changes = list(self._changed), list(self._changed.values())
-        if self._changed:
+        changes = list(self.changed), [record for record, _ in self.changed.values()]
+        if self.changed:
             self._store.write(*changes)
-            self._changed.clear()
+            self.changed.clear()
             if self._expiry is not None:
                 self._expiry.note(*changes)
         return changes

@@ -9,7 +9,7 @@ from streamserve.errors import AgentError
 from streamserve.state.base import Changes
 from streamserve.state.definition import TableDefinition
 from streamserve.state.format import ESCAPED, FIRST_PLAIN, PAYLOAD, TIMER, pack_head, to_user_key, unpack_stamp
-from streamserve.state.pending import Pending, TableChanges
+from streamserve.state.pending import DELETED, Entry, Pending, TableChanges
 from streamserve.state.records import TableRecords
 from streamserve.state.store import Store
 from streamserve.state.timers import Timers
@@ -49,9 +49,8 @@ class TableState(Generic[V]):
         self._is_frozen = definition.is_frozen
         self._has_ttl = definition.ttl_ms is not None
         self._records = TableRecords(definition.name, store, definition.ttl_ms)
+        self._changed = self._records.changed
         self._timers = Timers()
-        self._decoded: dict[bytes, tuple[bytes, V]] = {}
-        """Frozen values by record, of what changed since the last commit: a key in use is decoded once."""
 
     def get(self, pending: Pending, key: bytes) -> V:
         """Return the value of ``key``, or the table's default, which is not stored until it is set.
@@ -61,16 +60,7 @@ class TableState(Generic[V]):
             ConfigurationError: the stored value does not fit the table's type, nor does ``migrate`` help.
         """
         changes = pending.changes.get(self) or self._begin(pending)
-        record_key = key if key >= FIRST_PLAIN else ESCAPED + key
-        value = changes.values.get(record_key, _ABSENT)
-        if value is not _ABSENT:
-            return value
-        record = self._find(pending, changes, record_key)
-        value = self.definition.new_value() if record is None else self._decode(record_key, record)
-        changes.values[record_key] = value
-        if not self._is_frozen:
-            changes.before[record_key] = self.definition.to_payload(value) if record is None else record[PAYLOAD:]
-        return value
+        return self._value(pending, changes, key if key >= FIRST_PLAIN else ESCAPED + key)
 
     def set(self, pending: Pending, key: bytes, value: V) -> None:
         """Let ``key`` have ``value``.
@@ -79,15 +69,7 @@ class TableState(Generic[V]):
             EncodeError: the table's type does not admit it.
         """
         changes = pending.changes.get(self) or self._begin(pending)
-        record_key = key if key >= FIRST_PLAIN else ESCAPED + key
-        payload = self.definition.to_payload(value)
-        stamp_ms = pending.now_ms
-        if self._has_ttl:
-            stamp_ms = self._latest_stamp(pending, changes, record_key)
-        changes.records[record_key] = pack_head(stamp_ms) + payload
-        changes.values[record_key] = value
-        if not self._is_frozen:
-            changes.before[record_key] = payload
+        self._write(pending, changes, key if key >= FIRST_PLAIN else ESCAPED + key, value)
 
     def update(self, pending: Pending, key: bytes, fn: Callable[[V], V]) -> V:
         """Set and return what ``fn`` makes of the value of ``key``; ``fn`` may change a value in place and return it.
@@ -96,8 +78,10 @@ class TableState(Generic[V]):
             MissingKey: the key has no value and the table no default.
             EncodeError: the table's type does not admit what ``fn`` returned.
         """
-        value = fn(self.get(pending, key))
-        self.set(pending, key, value)
+        changes = pending.changes.get(self) or self._begin(pending)
+        record_key = key if key >= FIRST_PLAIN else ESCAPED + key
+        value = fn(self._value(pending, changes, record_key))
+        self._write(pending, changes, record_key, value)
         return value
 
     def delete(self, pending: Pending, key: bytes) -> bool:
@@ -106,8 +90,8 @@ class TableState(Generic[V]):
         record_key = key if key >= FIRST_PLAIN else ESCAPED + key
         existed = self._find(pending, changes, record_key) is not None
         if existed:
-            changes.records[record_key] = None
-        changes.values.pop(record_key, None)
+            changes.entries[record_key] = DELETED
+        changes.read.pop(record_key, None)
         changes.before.pop(record_key, None)
         return existed
 
@@ -123,11 +107,11 @@ class TableState(Generic[V]):
         a type that is not frozen are watched, so all that were passed stay in memory until the event ends.
         """
         changes = pending.changes.get(self) or self._begin(pending)
-        for record_key, record in self._records.scan(changes.records, pending.now_ms):
-            if changes.records.get(record_key, record) is None:
+        for record_key, record in self._records.scan(changes.entries, pending.now_ms):
+            if changes.entries.get(record_key) is DELETED:
                 continue
             key = to_user_key(record_key)
-            if self._is_frozen and record_key not in changes.values:
+            if self._is_frozen and record_key not in changes.entries:
                 yield key, self._decode(record_key, record)
             else:
                 yield key, self.get(pending, key)
@@ -161,7 +145,7 @@ class TableState(Generic[V]):
         """Take out and return the timers due at ``watermark_ms`` as (key, time), by time, then by key."""
         due = self._timers.due(watermark_ms)
         if due:
-            self._records.apply(dict.fromkeys([TIMER + key for key, _ in due]))
+            self._changed.update(dict.fromkeys([TIMER + key for key, _ in due], DELETED))
         return due
 
     def advance(self, watermark_ms: int) -> int:
@@ -183,13 +167,14 @@ class TableState(Generic[V]):
 
     def take_changes(self) -> Changes:
         """Return what changed since the last call; afterwards the state counts as clean."""
-        self._decoded.clear()
         return self._records.take_changes()
 
     def verify(self, changes: TableChanges) -> None:
         """Raise ``AgentError`` if a value that was handed out is another than it was, without ``set`` or ``update``."""
+        set_here = {record_key: entry[1] for record_key, entry in changes.entries.items() if entry is not DELETED}
+        values = {**changes.read, **set_here}
         for record_key, before in changes.before.items():
-            if self.definition.changed_in_place(changes.values[record_key], before):
+            if self.definition.changed_in_place(values[record_key], before):
                 raise AgentError(
                     f"table {self.definition.name!r}: a value was changed in place, which nothing would store. "
                     "Write table.update(key, fn), or set the changed value."
@@ -197,10 +182,7 @@ class TableState(Generic[V]):
 
     def apply(self, changes: TableChanges) -> None:
         """Make the changes of a finished event those of the table."""
-        if changes.records:
-            self._records.apply(changes.records)
-            if self._is_frozen:
-                self._keep_decoded(changes.records, changes.values)
+        self._changed.update(changes.entries)
         if changes.timers:
             self._apply_timers(changes.timers)
 
@@ -208,26 +190,50 @@ class TableState(Generic[V]):
         changes = pending.changes[self] = TableChanges()
         return changes
 
+    def _value(self, pending: Pending, changes: TableChanges, record_key: bytes) -> V:
+        """Return the value that this event sees under ``record_key``."""
+        entry = changes.entries.get(record_key)
+        if entry is None and self._is_frozen and not self._has_ttl:
+            entry = self._changed.get(record_key)
+        if entry is not None and entry is not DELETED:
+            return entry[1]
+        value = changes.read.get(record_key, _ABSENT)
+        return self._read(pending, changes, record_key) if value is _ABSENT else value
+
+    def _read(self, pending: Pending, changes: TableChanges, record_key: bytes) -> V:
+        """Return the value under ``record_key``, and keep it for the event."""
+        record = self._find(pending, changes, record_key)
+        value = self.definition.new_value() if record is None else self._decode(record_key, record)
+        changes.read[record_key] = value
+        if not self._is_frozen:
+            changes.before[record_key] = self.definition.to_payload(value) if record is None else record[PAYLOAD:]
+        return value
+
+    def _write(self, pending: Pending, changes: TableChanges, record_key: bytes, value: V) -> None:
+        payload = self.definition.to_payload(value)
+        stamp_ms = pending.now_ms
+        if self._has_ttl:
+            stamp_ms = self._latest_stamp(pending, changes, record_key)
+        changes.entries[record_key] = pack_head(stamp_ms) + payload, value
+        if not self._is_frozen:
+            changes.before[record_key] = payload
+
     def _find(self, pending: Pending, changes: TableChanges, record_key: bytes) -> bytes | None:
         """Return the record that this event sees under ``record_key``."""
-        record = changes.records.get(record_key, _ABSENT)
-        return self._records.find(record_key, pending.now_ms) if record is _ABSENT else record
+        entry = changes.entries.get(record_key)
+        return self._records.find(record_key, pending.now_ms) if entry is None else entry[0]
 
     def _latest_stamp(self, pending: Pending, changes: TableChanges, record_key: bytes) -> int:
         """Return the time of last write of a value written now: a late event does not shorten the value's life."""
-        before = changes.records.get(record_key) or self._records.find_even_expired(record_key)
+        before = changes.entries.get(record_key, DELETED)[0] or self._records.find_even_expired(record_key)
         return pending.now_ms if before is None else max(pending.now_ms, unpack_stamp(before))
 
     def _decode(self, record_key: bytes, record: bytes) -> V:
-        known = self._decoded.get(record_key)
-        if known is not None and known[0] is record:
-            return known[1]
+        """Return the value of ``record``; a frozen one that an event has set since the last commit is at hand."""
+        entry = self._changed.get(record_key)
+        if self._is_frozen and entry is not None and entry[0] is record:
+            return entry[1]
         return self.definition.to_value(record[PAYLOAD:])
-
-    def _keep_decoded(self, records: Mapping[bytes, bytes | None], values: Mapping[bytes, V]) -> None:
-        for record_key, record in records.items():
-            if record is not None:
-                self._decoded[record_key] = record, values[record_key]
 
     def _apply_timers(self, timers: Mapping[bytes, int | None]) -> None:
         for key, at_ms in timers.items():
@@ -235,4 +241,7 @@ class TableState(Generic[V]):
                 self._timers.delete(key)
             else:
                 self._timers.set(key, at_ms)
-        self._records.apply({TIMER + key: None if at_ms is None else pack_head(at_ms) for key, at_ms in timers.items()})
+        entries: dict[bytes, Entry] = {
+            TIMER + key: DELETED if at_ms is None else (pack_head(at_ms), None) for key, at_ms in timers.items()
+        }
+        self._changed.update(entries)

@@ -58,7 +58,11 @@ merged wait for what is there, not for what might come."""
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was set aside: what refused it and why, where it came from, its key and bytes untouched."""
+    """A record that was set aside: what refused it and why, where it came from, its key and bytes untouched.
+
+    A result of a window that is lost has no record behind it: ``key`` is the window's, ``value`` is ``None``, and
+    ``source`` is an empty topic with partition and offset -1.
+    """
 
     step: str
     reason: str
@@ -229,7 +233,7 @@ class Harness:
         goal = self._clock.now_ms() + to_milliseconds(by)
         while self._clock.now_ms() < goal:
             now = self._clock.now_ms()
-            due = [(now // timer.every_ms + 1) * timer.every_ms for timer in self._plan.timers]
+            due = [timer.after(now) for timer in self._plan.timers]
             self._clock.advance((min([goal, *due]) - now) / 1000)
             self._engine.step()
         self._inbox.deliver_late()
@@ -313,7 +317,9 @@ def _dead_letter(message: RawRecord) -> DeadLetter:
     texts: dict[str, str] = {}
     for name, content in message.headers() or ():
         texts.setdefault(name, (content or b"").decode(errors="replace"))
-    source = Coordinates(texts["source-topic"], int(texts["source-partition"]), int(texts["source-offset"]))
+    source = Coordinates(
+        texts.get("source-topic", ""), int(texts.get("source-partition", -1)), int(texts.get("source-offset", -1))
+    )
     return DeadLetter(
         texts["step"],
         texts["reason"],

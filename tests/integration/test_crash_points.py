@@ -17,6 +17,8 @@ SMALL = {"max_poll_records": "50", "commit_interval": "1ms"}
 """Small transactions: several for so few events."""
 LONG = {"max_poll_records": "1", "commit_interval": "10s"}
 """One transaction over many polls: whichever poll fails, it is open."""
+BRIEF = {"session_timeout": "2s"}
+"""For a worker that does not come back: the next waits until its session has ended."""
 OPEN = "producer.send_offsets:after:3:kill"
 """A death with a transaction open whose offsets are sent, after others have been committed."""
 
@@ -43,7 +45,8 @@ ORDINALS = {
 def crash(driver: Driver, fault: str, first_uid: int, instance: str = "w0") -> None:
     """Run a worker into ``fault``, with inputs to work on."""
     driver.produce(events(EVENTS, first=first_uid))
-    worker = driver.start(instance, fault, **(LONG if "abort_transaction" in fault else SMALL))
+    session = {} if instance == "w0" else BRIEF
+    worker = driver.start(instance, fault, **(LONG if "abort_transaction" in fault else SMALL), **session)
     assert worker.wait() == -signal.SIGKILL, driver.logs()
 
 

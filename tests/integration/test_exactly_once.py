@@ -12,7 +12,7 @@ from streamserve.broker.server import LocalBroker
 from tests.integration.conftest import Drive
 from tests.integration.driving import Driver, events, wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 SMALL = {"max_poll_records": "50", "commit_interval": "1ms"}
 
@@ -126,25 +126,28 @@ def test_an_unknown_topic_is_named_at_once(drive: Drive) -> None:
 def test_a_broker_that_is_not_there_ends_the_worker_after_its_deadline(drive: Drive) -> None:
     driver = drive("echo")
     driver.brokers = "127.0.0.1:9"
-    started = time.monotonic()
     worker = driver.start(shutdown_timeout="3s")
+    wait_until(lambda: worker.said("BrokerUnavailable: "), "the first try")
+    tried = time.monotonic()
     assert worker.wait() == 1
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - tried < 15
     assert worker.said("No answer from Kafka at 127.0.0.1:9"), driver.logs()
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.alone
 def test_a_broker_that_goes_away_under_load_is_waited_for(tmp_path: Path, drive: Drive) -> None:
     with LocalBroker(tmp_path / "own") as broker:
         driver = drive("monitored", brokers=broker.address)
         driver.produce(events(2_000))
-        worker = driver.start(**SMALL)
+        worker = driver.start(**SMALL, shutdown_timeout="120s")  # a busy machine takes long to start a broker
         wait_until(lambda: driver.committed() > 0, "the first commit")
         broker.stop()
         time.sleep(2)
         broker.start()
         driver.produce(events(2_000, first=2_000))
         driver.close_windows()
-        driver.wait_for_inputs(90)
+        driver.wait_for_inputs(150)
         assert worker.running
         assert_no_anomaly(driver)
         assert driver.drift_counts() == {"x": 4_000, "value": 4_000}

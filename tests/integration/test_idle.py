@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from streamserve import App, Stream
-from streamserve.dataflow import engine
+from streamserve.dataflow import housekeeping
 from streamserve.dataflow.worker import Worker
 from streamserve.testing.checks import committed_offsets
 from streamserve.testing.faults import FaultSwitch
 from tests.integration.driving import wait_until
 from tests.integration.running import Running, create_topics, send, settings_of
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -36,12 +36,12 @@ def test_committed_offsets_are_renewed_before_the_broker_forgets_them(
 
     create_topics(app, brokers)
     send(brokers, events.name, [{"n": 1}, {"n": 2}])
-    monkeypatch.setattr(engine, "_RECOMMIT_SECONDS", 0.5)
+    monkeypatch.setattr(housekeeping, "_RECOMMIT_SECONDS", 0.5)
     running, switch = Running(app, brokers), FaultSwitch()
     running.worker = Worker(app.plan(), settings_of(app, brokers), observer=running.recorder, hook=switch)
     with running:
         running.until_committed(2)
         before = switch.counts["producer.commit_transaction", "after"]
-        wait_until(lambda: switch.counts["producer.commit_transaction", "after"] >= before + 2, "two renewals", 10)
+        wait_until(lambda: switch.counts["producer.commit_transaction", "after"] >= before + 2, "two renewals")
     assert committed_offsets(brokers, topic_name, [events.name]) == {(events.name, 0): 2}
     assert (running.recorder.records, running.recorder.restarts) == (2, [])

@@ -91,8 +91,8 @@ def test_every_prediction_and_label_ends_once_through_kills_and_a_second_worker(
     try:
         for number, start in enumerate(range(0, len(everything), step)):
             worker = driver.start(f"w{number % 2}", **PATIENT)
-            produce(driver, everything[start : start + step])
             done = driver.committed()
+            produce(driver, everything[start : start + step])
             wait_until(lambda done=done: driver.committed() > done + 20, driver.logs())
             worker.kill()
         driver.start("w0", **PATIENT)

@@ -58,9 +58,7 @@ def test_the_partitions_of_a_worker_that_died_with_an_open_transaction_go_on_els
     inputs = feed(driver, 0)
     driver.close_windows()
     assert doomed.wait() == -signal.SIGKILL
-    died = time.monotonic()
-    driver.wait_for_inputs(30)
-    assert time.monotonic() - died < 6 + 10, "as long as the session, and some seconds"
+    driver.wait_for_inputs(45)  # the session ends after 6 s, the transaction would after 60
     assert survivor.running
     assert_state_and_outcomes(driver, inputs)
 
@@ -80,7 +78,7 @@ def test_a_worker_that_was_paused_beyond_its_session_commits_nothing_afterwards(
         driver.wait_for_inputs()
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: sleeper.lines[-1] == "ready", "the sleeper's return")
+    wait_until(lambda: sleeper.lines.count("ready") >= 2, "the sleeper's return")
     assert_state_and_outcomes(driver, inputs)
 
 

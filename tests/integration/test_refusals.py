@@ -117,7 +117,7 @@ def test_an_oversize_state_record_is_named(drive: Drive, admin: AdminClient, mak
     make_topics(changelog, config={"cleanup.policy": "compact", "max.message.bytes": "200"})
     driver.produce(events(300))
     worker = driver.start()
-    assert worker.wait(60) == 1, driver.logs()
+    assert worker.wait() == 1, driver.logs()
     assert worker.said(f"ConfigurationError: '{changelog}' refuses the "), driver.logs()
     assert worker.said("made by the state of "), driver.logs()
     assert driver.committed() == 0

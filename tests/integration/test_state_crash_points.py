@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.state_driving import PATIENT, SMALL, StateDriver, spent_events
 from tests.integration.test_crash_points import (
+    BRIEF,
     ONLY_AFTER_A_DEAD_OWNER,
     ONLY_WITH_STATE,
     OPEN,
@@ -45,7 +46,8 @@ def crash(driver: StateDriver, fault: str, first_uid: int, instance: str = "w0")
     """Run a worker into ``fault``, with inputs to work on."""
     chance = random.Random(first_uid)  # noqa: S311 - no secret
     driver.spend(spent_events(EVENTS, chance, first=first_uid))
-    worker = driver.start(instance, fault, **SMALL, **PATIENT)
+    session = {} if instance == "w0" else BRIEF
+    worker = driver.start(instance, fault, **SMALL, **PATIENT, **session)
     assert worker.wait() == -signal.SIGKILL, driver.logs()
 
 

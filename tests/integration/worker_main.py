@@ -20,6 +20,9 @@ from streamserve.settings import load_settings
 from streamserve.testing.faults import from_environment
 from tests.integration.apps.topologies import TOPOLOGIES, readers
 
+LISTENS = "stops on SIGTERM"
+"""What a worker writes once it does: before, the signal would just kill it."""
+
 
 class Lines(Observer):
     """Writes the few events that tests wait for."""
@@ -49,6 +52,7 @@ def run_worker(topology: str, app: str, registry: Path, environment: Mapping[str
         worker.stop()
 
     signal.signal(signal.SIGTERM, stop)
+    print(LISTENS, file=sys.stderr, flush=True)
     try:
         worker.run()
     except (ConfigurationError, OutageError) as error:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from tests.__main__ import demo_problem, steps
+from tests.__main__ import checks, demo_problem, steps
 
 SUMMARY = {"events": 9, "predictions": 8, "dead_letters": 1, "lost": 0, "duplicated": 0}
 
@@ -31,3 +31,8 @@ def test_only_the_last_steps_need_a_broker() -> None:
     needs = [step.needs_broker for step in steps()]
     assert needs == sorted(needs)
     assert any(needs)
+
+
+def test_checks_and_steps_have_names_of_their_own() -> None:
+    names = [part.name for part in [*checks(), *steps()]]
+    assert len(set(names)) == len(names) == 8

@@ -35,8 +35,19 @@ def test_every_event_reaches_every_observer_in_order(event: str) -> None:
     arguments = tuple(range(len(inspect.signature(getattr(Observer, event)).parameters) - 1))
     getattr(both, event)(*arguments)
     assert first.heard == second.heard == [(event, arguments)]
-    assert both.members == (first, second)
+    assert both.listeners(event) == [getattr(first, event), getattr(second, event)]
     assert getattr(Observer(), event)(*arguments) is None
+
+
+def test_only_those_that_listen_are_called_however_deep_they_stand() -> None:
+    class OnlyProgress(Observer):
+        def progress(self) -> None: ...
+
+    listener = OnlyProgress()
+    nested = Observers([Observer(), Observers([Observer(), listener]), CommittedOutcomes(listener)])
+    assert nested.listeners("progress") == [listener.progress, listener.progress]
+    assert nested.listeners("polled") == []
+    assert len(nested.listeners("emitted")) == 1  # outcomes wait in front of whoever listens
 
 
 def arguments_of(event: str) -> tuple[Any, ...]:

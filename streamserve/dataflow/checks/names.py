@@ -25,7 +25,7 @@ def problems(known: Known) -> Iterator[Problem]:
 
 def collisions(plan: Plan, others: Sequence[Plan]) -> Iterator[Problem]:
     """Yield where ``plan`` and ``others``, which run on the same Kafka, would take each other's names."""
-    outputs = {agent.to for agent in plan.agents} | {timer.to for timer in plan.timers}
+    outputs = {topic for agent in plan.agents for topic in agent.outputs} | {timer.to for timer in plan.timers}
     outputs |= {table.timer.to for table in plan.tables.values() if table.timer}
     for other in others:
         if other.app == plan.app:
@@ -46,8 +46,8 @@ def _unreached(plan: Plan) -> Iterator[Problem]:
     for agent in plan.agents:
         if not agent.sources:
             yield Problem(f"agent {agent.name!r}", "has no input", "name a topic: @app.agent(topic, ...)")
-        if agent.to in agent.sources:
-            what = f"reads the topic {agent.to!r} that it writes, so that each output is an input again"
+        for topic in set(agent.outputs) & set(agent.sources):
+            what = f"reads the topic {topic!r} that it writes, so that each output is an input again"
             yield Problem(f"agent {agent.name!r}", what, "write to another topic")
     for name in plan.joins.keys() - {name for part in plan.parts for name in part.joins}:
         yield Problem(f"join {name!r}", "has no agent, so nothing is joined", "declare one: @app.agent(joined, ...)")

@@ -14,6 +14,7 @@ from streamserve.dataflow.plan import (
     MonitorNode,
     Plan,
     TableNode,
+    TimerNode,
     TopicNode,
     WindowNode,
 )
@@ -33,9 +34,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "features": [_features(node) for node in plan.features.values()],
         "models": [_model(node) for node in plan.models.values()],
         "agents": [_agent(node) for node in plan.agents],
-        "timers": [
-            {"name": node.name, "every_ms": node.every_ms, "to": node.to, "per": node.per} for node in plan.timers
-        ],
+        "timers": [_timer(node) for node in plan.timers],
         "monitors": [_monitor(node) for node in plan.monitors],
         "tables": [_table(node) for node in plan.tables.values()],
         "windows": [_window(node) for node in plan.windows.values()],
@@ -65,7 +64,19 @@ def _topic(node: TopicNode) -> dict[str, Any]:
         "key": name_of(node.key),
         "event_time": name_of(node.event_time),
         "max_out_of_orderness_ms": node.max_out_of_orderness_ms,
+        "max_future_ms": node.max_future_ms,
         "on_error": node.on_error,
+    }
+
+
+def _timer(node: TimerNode) -> dict[str, Any]:
+    crontab = node.crontab
+    return {
+        "name": node.name,
+        "every_ms": node.every_ms if crontab is None else None,
+        "crontab": {"expression": crontab.expression, "timezone": crontab.timezone} if crontab is not None else None,
+        "to": node.to,
+        "per": node.per,
     }
 
 
@@ -156,6 +167,7 @@ def _agent(node: AgentNode) -> dict[str, Any]:
         "kind": node.kind,
         "sources": list(node.sources),
         "to": node.to,
+        "also_to": list(node.also_to),
         "features": node.features,
         "model": node.model,
         "ordering": node.ordering if node.kind == "agent" else None,

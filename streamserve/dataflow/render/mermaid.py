@@ -56,8 +56,7 @@ class _Drawing:
                 yield f"{self._ids['features', agent.features]} -.-> {box}"
             if agent.model is not None:
                 yield f"{self._ids['model', agent.model]} -.-> {box}"
-            if agent.to is not None:
-                yield f"{box} --> {self._topic(agent.to)}"
+            yield from (f"{box} --> {self._topic(topic)}" for topic in agent.outputs)
         yield from self._state_edges()
         for join in plan.joins.values():
             yield from (f"{self._topic(topic)} --> {self._ids['join', join.name]}" for topic in join.topics)
@@ -68,7 +67,8 @@ class _Drawing:
             if node.log_rate > 0:
                 yield f"{features} --> {self._topic(plan.features_topic)}"
         for timer in plan.timers:
-            yield f"{self._ids['timer', timer.name]} --> {self._topic(timer.to)}"
+            if timer.to is not None:
+                yield f"{self._ids['timer', timer.name]} --> {self._topic(timer.to)}"
         for monitor in plan.monitors:
             yield f"{self._ids['model', monitor.model]} -- drift --> {self._topic(plan.drift_topic)}"
 

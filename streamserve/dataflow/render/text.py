@@ -35,7 +35,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     for part in plan.parts:
         yield from (f"  {line}" for line in _part_lines(plan, part))
     for timer in plan.timers:
-        yield f"  timer   {timer.name} every {timer.every_ms} ms per {timer.per} -> {timer.to}"
+        target = f" -> {timer.to}" if timer.to is not None else ""
+        yield f"  timer   {timer.name} {timer.when} per {timer.per}{target}"
     for node in plan.models.values():
         inputs = ", ".join(item if isinstance(item, str) else item.__name__ for item in node.inputs)
         version = f"version {node.version}" if node.version is not None else f"alias {node.alias}"
@@ -72,7 +73,7 @@ def _part_lines(plan: Plan, part: Part) -> Iterator[str]:
             *([f"model {agent.model}"] if agent.model else []),
         ]
         source = f" on {', '.join(agent.sources)}" if part.merges else ""
-        target = f" -> {agent.to}" if agent.to is not None else ""
+        target = f" -> {', '.join(agent.outputs)}" if agent.outputs else ""
         yield f"  agent   {agent.name} ({agent.kind}){source}{''.join(f', {ask}' for ask in asks)}{target}"
 
 

@@ -164,6 +164,10 @@ class FeatureJoin:
         """Forget what a batch agent asked for since ``look_at``: it raised, and is given the rows again."""
         del self._rows_used[self._used_before :]
 
+    def forget(self, rows: Collection[int]) -> None:
+        """Forget what was asked for ``rows``: their agent raised, and is given them again."""
+        self._rows_used = [used for used in self._rows_used if used[0] not in rows]
+
     def many(self, events: Sequence[Any]) -> Sequence[Any]:
         """Answer a batch agent: a row for each event, which must be among those that it was given.
 
@@ -250,6 +254,9 @@ class Pusher:
             for error in push_all(self._reader, source, [value]).values():
                 errors[position] = error
         return Answers([None] * len(payloads), errors)
+
+    def forget(self, rows: Collection[int]) -> None:
+        """Do nothing: what was pushed stays pushed."""
 
 
 def _sampled(batch: RecordBatch, row: int, rate: float) -> bool:

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driver import agent_error
-from streamserve.dataflow.groups import Group, GroupKey
+from streamserve.dataflow.groups import Group
 from streamserve.dataflow.lineage import UNKNOWN, Lineage, lineage_of
-from streamserve.dataflow.plan import LabelsNode, part_name
+from streamserve.dataflow.plan import GroupKey, LabelsNode, part_name
 from streamserve.dataflow.steps.agents import Refused
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError
 from streamserve.monitoring.labels.entries import Label, Outcome, Predicted

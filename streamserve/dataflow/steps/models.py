@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter, is_, itemgetter
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.effects import Answers
@@ -20,6 +20,10 @@ from streamserve.records import Prediction
 
 Arguments: TypeAlias = tuple[tuple[object, ...], dict[str, Any]]
 """What an agent gives to ``predict``: rows by position, values by keyword."""
+
+
+FORGOTTEN: Final = -1
+"""Stands in an observation for a row that was scored in vain."""
 
 
 class Observation(NamedTuple):
@@ -44,6 +48,7 @@ class ModelScorer:
         self._asking: Sequence[int] = ()
         self._known_positions: dict[tuple[object, ...], Mapping[str, int]] = {}
         self._observed_before = 0
+        self.has_forgotten = False
 
     def score(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Scores:
         """Score ``len(rows)`` rows given as columns; ``rows`` are their places in the step's batch."""
@@ -107,6 +112,13 @@ class ModelScorer:
         """Forget what a batch agent asked for since ``look_at``: it raised, and is given the rows again."""
         del self._observations[self._observed_before :]
 
+    def forget(self, rows: Collection[int]) -> None:
+        """Forget what was asked for ``rows``: their agent raised, and is given them again."""
+        self.has_forgotten = True
+        self._observations = [
+            seen._replace(rows=[FORGOTTEN if row in rows else row for row in seen.rows]) for seen in self._observations
+        ]
+
     def many(self, rows: Sequence[Sequence[object]], values: Mapping[str, Sequence[Any]]) -> Sequence[Any]:
         """Answer a batch agent: a prediction for each place in the sequences given.
 
@@ -133,7 +145,7 @@ class ModelScorer:
         return self.runner.inputs
 
     def take_observations(self) -> list[Observation]:
-        """Return what was scored since the last call."""
+        """Return what was scored since the last call; with ``has_forgotten``, some rows of it are ``FORGOTTEN``."""
         taken, self._observations = self._observations, []
         return taken
 

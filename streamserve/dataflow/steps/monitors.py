@@ -12,10 +12,10 @@ import numpy as np
 
 from streamserve.baseline import Baseline
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.groups import Group, GroupKey, GroupState
-from streamserve.dataflow.plan import MonitorNode, Plan
+from streamserve.dataflow.groups import Group, GroupState
+from streamserve.dataflow.plan import GroupKey, MonitorNode, Plan
 from streamserve.dataflow.runtime import LoadedModel
-from streamserve.dataflow.steps.models import ModelScorer, Observation
+from streamserve.dataflow.steps.models import FORGOTTEN, ModelScorer, Observation
 from streamserve.errors import PackageError, PlanError
 from streamserve.inference.package import load_package
 from streamserve.inference.runner import Runner, Scores
@@ -67,6 +67,8 @@ class Monitors:
         The rows ``failed``, whose prediction nobody sees, are not counted.
         """
         observations = scorer.take_observations()
+        if scorer.has_forgotten:
+            scorer.has_forgotten, failed = False, {*failed, FORGOTTEN}
         plan = self._plans.get(scorer.node.name)
         if plan is None:
             return []
@@ -89,9 +91,12 @@ class Monitors:
         whole = len(rows) == len(batch) and (isinstance(rows, range) or all(map(eq, rows, range(len(rows)))))
         seen = batch if whole else batch.take(rows)
         times = times_ms if whole else [times_ms[row] for row in rows]
-        for partition, start, stop in seen.runs():
-            taken = {name: column[start:stop] for name, column in columns.items()}
-            self._of(batch.part, partition, plan.model).update(taken, times[start:stop], version)
+        runs = seen.runs()
+        if not runs:
+            return
+        taken = self._of(batch.part, runs[0].partition, plan.model).read(columns, times, version)
+        for partition, start, stop in runs:
+            self._of(batch.part, partition, plan.model).take(taken.cut(start, stop), version)
 
     def _of(self, part: str, partition: int, model: str) -> GroupMonitor:
         return cast("GroupMonitor", self._groups()[part, partition].states[model])

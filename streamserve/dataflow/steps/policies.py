@@ -9,7 +9,7 @@ from typing import NoReturn
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.plan import OnError
 from streamserve.errors import ConfigurationError, TransactionAborted
-from streamserve.kafka.dead_letters import dead_letter
+from streamserve.kafka.dead_letters import dead_letter, lost_result
 from streamserve.kafka.quarantine import Quarantine
 from streamserve.observer import Observer
 from streamserve.records import Coordinates, Emission, Origin
@@ -38,6 +38,8 @@ class FailurePolicy:
             self._withhold(output, batch)
         if output.failures:
             self._apply(output)
+        if output.lost:
+            self._bury(output)
         return output
 
     def _withhold(self, output: StepOutput, batch: RecordBatch) -> None:
@@ -82,6 +84,16 @@ class FailurePolicy:
                 (self._letter(output.step, failure), coordinates_of(failure.record)) for failure in output.failures
             ]
         output.failures = []
+
+    def _bury(self, output: StepOutput) -> None:
+        """Turn results of windows that are lost into dead letters."""
+        for reason, count in Counter(lost.error.reason for lost in output.lost).items():
+            self._observer.dead_lettered(output.step, reason, count)
+        output.messages += [
+            (lost_result(self._topic, lost.window, lost.key, lost.start_ms, lost.end_ms, lost.error), None)
+            for lost in output.lost
+        ]
+        output.lost = []
 
     def _letter(self, step: str, failure: Failure) -> Emission:
         return dead_letter(self._topic, step, failure.record, failure.error)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NoReturn
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.groups import Group, GroupKey
-from streamserve.dataflow.plan import TableNode, WindowNode
-from streamserve.dataflow.scope import Scope, TimerScope, current
+from streamserve.dataflow.groups import Group
+from streamserve.dataflow.plan import GroupKey, TableNode, WindowNode
+from streamserve.dataflow.scope import TimerScope, current
 from streamserve.errors import ConfigurationError
 from streamserve.records import to_epoch_ms
 from streamserve.state.pending import Pending
@@ -25,6 +25,7 @@ class TableAccess:
 
     def __init__(self, node: TableNode, groups: Groups) -> None:
         self.node = node
+        self._name = node.name
         self._groups = groups
 
     def get(self, key: Any) -> Any:
@@ -72,23 +73,26 @@ class TableAccess:
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over keys and values of the partitions that are worked on."""
-        scope = _scope(f"table {self.node.name!r}")
+        scope = current.get()
+        if scope is None:
+            raise _nowhere("table", self.node.name)
         for partition in scope.partitions:
-            for name, value in self._state(scope.part, partition).items(scope.pending):
+            state: Any = self._groups()[scope.part, partition].tables.get(self._name)
+            for name, value in (state or self._foreign()).items(scope.pending):
                 yield key_from_bytes(self.node.key_type, name), value
 
     def _at(self, key: Any) -> tuple[TableState[Any], Pending, bytes]:
-        scope = _scope(f"table {self.node.name!r}")
-        name = key_to_bytes(key)
-        return self._state(scope.part, scope.locate(name).partition), scope.pending, name
+        scope = current.get()
+        if scope is None:
+            raise _nowhere("table", self.node.name)
+        name = key.encode() if key.__class__ is str else key_to_bytes(key)
+        state: Any = self._groups()[scope.locate(name)].tables.get(self._name)
+        return state or self._foreign(), scope.pending, name
 
-    def _state(self, part: str, partition: int) -> TableState[Any]:
-        tables = self._groups()[part, partition].tables
-        if self.node.name not in tables:
-            raise ConfigurationError(
-                f"table {self.node.name!r} is not known to belong to this agent: name it in the decorator, tables=[...]"
-            )
-        return cast("TableState[Any]", tables[self.node.name])
+    def _foreign(self) -> NoReturn:
+        raise ConfigurationError(
+            f"table {self.node.name!r} is not known to belong to this agent: name it in the decorator, tables=[...]"
+        )
 
 
 class WindowAccess:
@@ -99,24 +103,22 @@ class WindowAccess:
 
     def get(self, key: Any) -> Any:
         """Return the aggregate of ``key`` up to the event, itself included."""
-        scope = _scope(f"window {self.node.name!r}")
-        row = scope.locate(key_to_bytes(key)).row
+        scope = current.get()
+        if scope is None:
+            raise _nowhere("window", self.node.name)
         columns = scope.windows
         if self.node.name not in columns:
             raise ConfigurationError(
                 f"window {self.node.name!r} is not known to belong to this agent: its function has to mention it by"
                 " name, not reach it through a container or a call"
             )
-        return columns[self.node.name][row]
+        return columns[self.node.name][scope.row_of(key_to_bytes(key))]
 
 
-def _scope(what: str) -> Scope:
-    scope = current.get()
-    if scope is None:
-        raise ConfigurationError(
-            f"{what} answers only while an agent works on an event: timers and lifespans have no key to ask with"
-        )
-    return scope
+def _nowhere(kind: str, name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{kind} {name!r} answers only while an agent works on an event: timers and lifespans have no key to ask with"
+    )
 
 
 def key_to_bytes(key: Any) -> bytes:

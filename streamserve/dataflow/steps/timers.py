@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from streamserve.dataflow.batch import DueTimers, StepOutput, Tick
@@ -86,7 +86,8 @@ class TimerStep:
             ConfigurationError: it raised, or yielded what does not fit its topic; there is no record to set aside.
         """
         timer = self._timers[tick.timer]
-        values = self._runner.run(timer.name, _collect(timer.function()))
+        running = timer.function()
+        values = self._runner.run(timer.name, _collect(running) if timer.to is not None else _no_values(running))
         return self._runner.messages(timer.name, timer.to, values)
 
 
@@ -128,6 +129,11 @@ class KeyTimerStep:
 
 def _hopeless(timer: str, what: str) -> ConfigurationError:
     return ConfigurationError(f"timer {timer!r}: {what}: mend it, there is no record to set aside")
+
+
+async def _no_values(running: Awaitable[object]) -> list[Any]:
+    await running
+    return []
 
 
 async def _collect(generator: Any) -> list[Any]:

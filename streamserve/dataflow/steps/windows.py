@@ -7,14 +7,14 @@ from operator import attrgetter
 from typing import Any, cast
 
 from streamserve.codecs.base import ValueCodec
-from streamserve.dataflow.batch import Failure, RecordBatch, Run, StepOutput, column_of
-from streamserve.dataflow.groups import Group, GroupKey
-from streamserve.dataflow.plan import WindowNode
+from streamserve.dataflow.batch import Failure, LostResult, RecordBatch, Run, StepOutput, column_of
+from streamserve.dataflow.groups import Group
+from streamserve.dataflow.plan import GroupKey, WindowNode
 from streamserve.dataflow.steps.tables import rows_of
 from streamserve.dataflow.steps.writers import TopicWriter
-from streamserve.errors import AgentError, ConfigurationError, EncodeError
+from streamserve.errors import EncodeError, RecordError, WindowError
 from streamserve.observer import Observer
-from streamserve.records import Coordinates, Emission, RawRecord, Window, to_datetime
+from streamserve.records import Coordinates, Emission, Window, to_datetime
 from streamserve.state.windows import WindowedState, WindowResult
 
 _SEPARATOR = b"\x1f"
@@ -25,8 +25,9 @@ class WindowStep:
     """Runs one window over the batches of its part.
 
     Each row, of whatever topic, gets the aggregate of its key as of its own place; rows of the source are counted
-    first. A batch's results stand in ``RecordBatch.windows`` under the window's name. An event on which the aggregate's
-    function raises is a failure of this step: it is not counted, and agents see it all the same.
+    first. A batch's results stand in ``RecordBatch.windows`` under the window's name. An event that the aggregate
+    cannot take, or on which its function raises, is a failure of this step: it is not counted, and agents see it all
+    the same. A result that cannot be made or written is one of ``StepOutput.lost``: its window is closed all the same.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class WindowStep:
         batch.windows[self._node.name] = column
         found += self._closed(batch)
         if self._results is not None:
-            output.messages = self._results.write(found)
+            output.messages = self._results.write(found, output.lost)
         return output
 
     def _state(self, batch: RecordBatch, partition: int) -> WindowedState[Any]:
@@ -73,45 +74,14 @@ class WindowStep:
         times = (batch.times_ms or [])[rows]
         values, counted = batch.values[rows], rows_of(batch, [self._node.source])[rows]
         before = state.late
-        try:
-            if self._results is None or self._node.emit == "close":
-                seen = state.run(keys, times, values, counted)
-            else:
-                if callable(self._node.aggregate.field):
-                    counted = self._without_refused(state, batch.records[rows], values, counted, failures)
-                seen = self._changes(state, keys, times, values, counted, found)
-        except ConfigurationError:
-            raise
-        except Exception:  # of the aggregate's function, which is asked for a whole batch before anything is counted
-            kept = self._without_refused(state, batch.records[rows], values, counted, failures)
-            if kept == list(counted):
-                raise
-            seen = state.run(keys, times, values, kept)
+        if self._results is None or self._node.emit == "close":
+            seen, faults = state.count(keys, times, values, counted)
+        else:
+            seen, faults = self._changes(state, keys, times, values, counted, found)
+        failures += [Failure(batch.records[run.start + row], fault) for row, fault in sorted(faults.items())]
         if state.late > before:
             self._observer.late(self._node.name, state.late - before)
         return seen
-
-    def _without_refused(
-        self,
-        state: WindowedState[Any],
-        records: Sequence[RawRecord],
-        values: Sequence[Any],
-        counted: Sequence[bool],
-        failures: list[Failure],
-    ) -> list[bool]:
-        """Return which rows are counted, less those on which the aggregate's function raises: they are failures."""
-        kept = list(counted)
-        for row, value in enumerate(values):
-            try:
-                if counted[row]:
-                    state.check(value)
-            except ConfigurationError:
-                raise
-            except Exception as raised:
-                kept[row] = False
-                error = AgentError(f"the function of window {self._node.name!r} raised {type(raised).__name__}")
-                failures.append(Failure(records[row], error))
-        return kept
 
     def _changes(
         self,
@@ -121,15 +91,19 @@ class WindowStep:
         values: Sequence[Any],
         counted: Sequence[bool],
         found: list[WindowResult[Any]],
-    ) -> list[Any]:
+    ) -> tuple[list[Any], dict[int, RecordError]]:
         """Count row by row, and keep the result of each that changed one."""
         seen: list[Any] = []
-        for key, time_ms, value, counts in zip(keys, times, values, counted, strict=True):
-            result = state.changes([key], [time_ms], [value])[0] if counts else None
-            if result is not None:
-                found.append(result)
-            seen.append(state.at(key, time_ms) if result is None else result.value)
-        return seen
+        faults: dict[int, RecordError] = {}
+        for row, (key, time_ms, value, counts) in enumerate(zip(keys, times, values, counted, strict=True)):
+            late = state.late
+            (answer,), fault = state.count([key], [time_ms], [value], [counts])
+            seen.append(answer)
+            if fault:
+                faults[row] = fault[0]
+            elif counts and key is not None and state.late == late:
+                found.append(state.result_at(key, time_ms, answer))
+        return seen, faults
 
     def _keys(self, batch: RecordBatch, rows: slice) -> list[bytes | None]:
         keys: list[bytes | None] = column_of(batch.records[rows], "key")
@@ -191,29 +165,49 @@ class _ResultWriter:
         self._writer = writer
         self._build = node.output or _filler(writer.codec, node, key_field)
 
-    def write(self, results: Sequence[WindowResult[Any]]) -> list[tuple[Emission, Coordinates | None]]:
-        """Return one message for each result, in order.
+    def write(
+        self, results: Sequence[WindowResult[Any]], lost: list[LostResult]
+    ) -> list[tuple[Emission, Coordinates | None]]:
+        """Return one message for each result, in order, and add those that are at fault to ``lost``."""
+        made: list[WindowResult[Any]] = []
+        values: list[Any] = []
+        for result in results:
+            try:
+                value = self._value(result)
+            except RecordError as error:
+                lost.append(self._lost(result, error))
+                continue
+            if value is not None:
+                made.append(result)
+                values.append(value)
+        payloads, keys = self._writer.encode(values) if values else ([], [])
+        messages: list[tuple[Emission, Coordinates | None]] = []
+        for result, payload, key in zip(made, payloads, keys, strict=True):
+            if isinstance(payload, EncodeError):
+                lost.append(self._lost(result, payload))
+            else:
+                messages.append((Emission(self._writer.topic, payload, key), None))
+        return messages
+
+    def _value(self, result: WindowResult[Any]) -> Any:
+        """Return what is written of ``result``.
 
         Raises:
-            ConfigurationError: the topic's type does not take one of them; there is no record to set aside.
+            RecordError: there is no such thing.
         """
-        if not results:
-            return []
+        if result.fault is not None:
+            raise result.fault
         try:
-            values = [value for result in results if (value := self._build(self._shown(result))) is not None]
+            return self._build(self._shown(result))
         except Exception as raised:
-            raise ConfigurationError(
-                f"window {self._node.name!r}: its result does not become a value of topic {self._writer.topic!r}:"
-                f" {type(raised).__name__}. Give output=, a function of the window."
+            what = "output= raised" if self._node.output is not None else "its fields cannot be filled:"
+            raise WindowError(
+                f"window {self._node.name!r}: a result does not become a value of topic {self._writer.topic!r}:"
+                f" {what} {type(raised).__name__}"
             ) from raised
-        payloads, keys = self._writer.encode(values)
-        for payload in payloads:
-            if isinstance(payload, EncodeError):
-                raise ConfigurationError(f"window {self._node.name!r}: {payload}") from payload
-        return [
-            (Emission(self._writer.topic, payload, key), None)
-            for payload, key in zip(cast("list[bytes]", payloads), keys, strict=True)
-        ]
+
+    def _lost(self, result: WindowResult[Any], error: RecordError) -> LostResult:
+        return LostResult(self._node.name, result.key, result.start_ms, result.end_ms, error)
 
     def _shown(self, result: WindowResult[Any]) -> Window[Any]:
         key = result.key.decode(errors="replace")

@@ -60,11 +60,11 @@ class TopicWriter:
 
 
 class OutcomeWriter:
-    """Turns the outcomes of an agent's events into messages, in the input's order."""
+    """Turns the outcomes of events into messages, in order of the input; each goes to all topics of ``to``."""
 
-    def __init__(self, step: str, to: str | None, writers: Mapping[str, TopicWriter]) -> None:
+    def __init__(self, step: str, to: Sequence[str], writers: Mapping[str, TopicWriter]) -> None:
         self._step = step
-        self._to = writers[to] if to is not None else None
+        self._to = [writers[topic] for topic in to]
         self._writers = writers
 
     def write(self, batch: RecordBatch, outcomes: Outcomes) -> StepOutput:
@@ -75,8 +75,7 @@ class OutcomeWriter:
         for row in sorted(emissions.keys() - outcomes.errors.keys()):
             origin = coordinates_of(batch.records[row])
             output.messages.extend((emission, origin) for emission in emissions[row])
-        if columns is not None:
-            output.columns.append(columns)
+        output.columns.extend(columns)
         output.failures = [Failure(batch.records[row], outcomes.errors[row]) for row in sorted(outcomes.errors)]
         return output
 
@@ -94,16 +93,19 @@ class OutcomeWriter:
             raise EncodeError(f"step {self._step!r}: topic {topic!r} belongs to another app")
         return self._writers[topic]
 
-    def _columns(self, batch: RecordBatch, outcomes: Outcomes) -> OutputColumns | None:
-        if self._to is None:
-            return None
+    def _columns(self, batch: RecordBatch, outcomes: Outcomes) -> list[OutputColumns]:
+        """Return the encoded outputs, topic by topic; what one topic refuses goes to none."""
         rows, values = _flattened(outcomes)
         if not rows:
-            return None
-        payloads, keys = self._to.encode(values)
-        failed = {rows[index]: error for index, error in enumerate(payloads) if isinstance(error, EncodeError)}
+            return []
+        made: list[OutputColumns] = []
+        failed: dict[int, EncodeError] = {}
+        for writer in self._to:
+            payloads, keys = writer.encode(values)
+            failed |= {rows[index]: error for index, error in enumerate(payloads) if isinstance(error, EncodeError)}
+            made.append(OutputColumns(writer.topic, payloads, keys, InputRows(batch, rows)))  # pyright: ignore[reportArgumentType] - no errors are left in what is returned
         if not failed:
-            return OutputColumns(self._to.topic, payloads, keys, InputRows(batch, rows))  # pyright: ignore[reportArgumentType] - no errors are left
+            return made
         for row, error in failed.items():
             outcomes.fail(row, error)
         return self._columns(batch, outcomes)

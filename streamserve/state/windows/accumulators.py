@@ -27,6 +27,9 @@ class Accumulator(ABC, Generic[S, A]):
     invertible: ClassVar[bool] = False
     """Whether ``remove`` takes away exactly what ``absorb`` added."""
 
+    fallible: ClassVar[bool] = False
+    """Whether any method may raise a ``RecordError``; a state that ``add`` or ``absorb`` then leaves is as it was."""
+
     @abstractmethod
     def new(self) -> S:
         """Return the state over nothing."""
@@ -35,12 +38,21 @@ class Accumulator(ABC, Generic[S, A]):
     def add(self, state: S, value: Any, time_ms: int) -> None:
         """Count one value at its event time."""
 
+    def add_both(self, part: S, whole: S, value: Any, time_ms: int) -> None:
+        """Count one value in two states, of which ``whole`` holds all that ``part`` does."""
+        self.add(part, value, time_ms)
+        self.add(whole, value, time_ms)
+
     @abstractmethod
     def absorb(self, state: S, other: S) -> None:
         """Add to ``state`` all that ``other`` holds, which stays as it is; of equal times ``other`` is the later."""
 
     def remove(self, state: S, other: S) -> None:
         """Take away what was added by the values of ``other``; only where ``invertible``."""
+        raise NotImplementedError
+
+    def copy(self, state: S) -> S:
+        """Return the state as it is now, untouched by later changes; only where ``fallible``."""
         raise NotImplementedError
 
     def merge(self, earlier: S, later: S) -> S:
@@ -53,6 +65,10 @@ class Accumulator(ABC, Generic[S, A]):
     @abstractmethod
     def result(self, state: S) -> A:
         """Return the aggregate."""
+
+    def nothing(self) -> A | None:
+        """Return the aggregate over nothing."""
+        return self.result(self.new())
 
     @abstractmethod
     def encode(self, state: S) -> bytes:
@@ -79,6 +95,11 @@ class Count(Accumulator[list[int], int]):
     @override
     def add(self, state: list[int], value: Any, time_ms: int) -> None:
         state[0] += 1
+
+    @override
+    def add_both(self, part: list[int], whole: list[int], value: Any, time_ms: int) -> None:
+        part[0] += 1
+        whole[0] += 1
 
     @override
     def absorb(self, state: list[int], other: list[int]) -> None:
@@ -120,6 +141,20 @@ class _Exact(Accumulator[ExactSum, float | None]):
                 return
         whole = state.whole(value)  # first, because it may rescale the total
         state.total += whole
+
+    @override
+    def add_both(self, part: ExactSum, whole: ExactSum, value: float, time_ms: int) -> None:
+        if type(value) is float and part.bits == whole.bits:
+            scaled = value * part.scale
+            if scaled.is_integer():
+                addend = int(scaled)
+                part.count += 1
+                whole.count += 1
+                part.integral = whole.integral = False
+                part.total += addend
+                whole.total += addend
+                return
+        super().add_both(part, whole, value, time_ms)
 
     @override
     def absorb(self, state: ExactSum, other: ExactSum) -> None:
@@ -178,6 +213,11 @@ class Variance(_Exact):
         whole = state.whole(value)
         state.total += whole
         state.squares += whole * whole
+
+    @override
+    def add_both(self, part: ExactSum, whole: ExactSum, value: float, time_ms: int) -> None:
+        self.add(part, value, time_ms)
+        self.add(whole, value, time_ms)
 
     @override
     def result(self, state: ExactSum) -> float | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from streamserve.state.windows.accumulators import Accumulator
-from streamserve.state.windows.base import Pane, WindowResult
+from streamserve.state.windows.base import Pane, WindowResult, result_of
 from streamserve.state.windows.spec import WindowSpec
 
 __all__ = ["TumblingWindows"]
@@ -31,7 +31,7 @@ class TumblingWindows(Generic[S, A]):
         """Count the rows that are updates, and return for each row what it sees, itself included."""
         size, accumulator = self._size, self._accumulator
         new, add, result = accumulator.new, accumulator.add, accumulator.result
-        nothing = result(new())
+        nothing = accumulator.nothing()
         answers: list[A | None] = []
         answer = answers.append
         start = end = 0
@@ -58,6 +58,19 @@ class TumblingWindows(Generic[S, A]):
     def _window(self, start: int) -> tuple[dict[bytes, S], set[bytes]]:
         return self._open.setdefault(start, {}), self._dirty.setdefault(start, set())
 
+    def checkpoint(self, key: bytes, time_ms: int) -> Callable[[], None]:
+        """Return what undoes the next row, of this key and time, where it raises."""
+        window, _ = self._window(time_ms - time_ms % self._size)
+        state = window.get(key)
+        before = None if state is None else self._accumulator.copy(state)
+
+        def undo() -> None:
+            window.pop(key, None)
+            if before is not None:
+                window[key] = before
+
+        return undo
+
     def bounds(self, key: bytes, time_ms: int) -> tuple[int, int]:  # noqa: ARG002 - the same for all keys
         """Return start and end of the window that contains the time."""
         return self._spec.bounds(time_ms)
@@ -73,8 +86,8 @@ class TumblingWindows(Generic[S, A]):
         return closed
 
     def _results(self, start: int, window: dict[bytes, S]) -> list[WindowResult[A]]:
-        result, end = self._accumulator.result, start + self._size
-        return [WindowResult(key, start, end, result(state)) for key, state in window.items()]
+        accumulator, end = self._accumulator, start + self._size
+        return [result_of(key, start, end, accumulator, lambda state=state: state) for key, state in window.items()]
 
     def take_panes(self) -> list[tuple[Pane, bytes | None]]:
         """Return the changed states as bytes, ``None`` for those of closed windows."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from struct import Struct
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
-__all__ = ["Pane", "WindowResult", "Windows", "pane_key", "split_pane_key"]
+from streamserve.errors import RecordError
+from streamserve.state.windows.accumulators import Accumulator
 
+__all__ = ["Pane", "WindowResult", "Windows", "pane_key", "result_of", "split_pane_key"]
+
+S = TypeVar("S")
 A = TypeVar("A")
 
 Pane: TypeAlias = tuple[int, bytes]
@@ -19,12 +23,26 @@ _START = Struct(">q")
 
 @dataclass(frozen=True, slots=True)
 class WindowResult(Generic[A]):
-    """The aggregate of a key's events in ``[start_ms, end_ms)``, milliseconds since the epoch, UTC."""
+    """The aggregate of a key's events in ``[start_ms, end_ms)``, milliseconds since the epoch, UTC.
+
+    ``fault`` says why there is no ``value``: a function of a custom aggregate raised.
+    """
 
     key: bytes
     start_ms: int
     end_ms: int
     value: A
+    fault: RecordError | None = None
+
+
+def result_of(
+    key: bytes, start_ms: int, end_ms: int, accumulator: Accumulator[S, A], view: Callable[[], S]
+) -> WindowResult[A]:
+    """Return the result of a window whose state ``view`` gives, or the fault that it comes to instead."""
+    try:
+        return WindowResult(key, start_ms, end_ms, accumulator.result(view()))
+    except RecordError as fault:
+        return WindowResult(key, start_ms, end_ms, cast("A", None), fault)
 
 
 class Windows(Protocol[A]):
@@ -37,6 +55,10 @@ class Windows(Protocol[A]):
         self, keys: Sequence[bytes | None], times_ms: Sequence[int], column: Sequence[Any], updates: Sequence[bool]
     ) -> list[A | None]:
         """Count the rows that are updates, and return for each row what it sees, itself included."""
+        ...
+
+    def checkpoint(self, key: bytes, time_ms: int) -> Callable[[], None]:
+        """Return what undoes the next row, of this key and time, where it raises; only for fallible accumulators."""
         ...
 
     def bounds(self, key: bytes, time_ms: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from streamserve.aggregates import Aggregate
-from streamserve.errors import ConfigurationError
+from streamserve.errors import AgentError, WindowError
 
 __all__ = ["column_of"]
 
@@ -22,7 +22,8 @@ def column_of(aggregate: Aggregate[Any], events: Sequence[Any]) -> list[Any]:
     """Return one value for each event; ``None`` where there is none to count.
 
     Raises:
-        ConfigurationError: the events have no such field, or values of a type that the aggregate cannot take.
+        WindowError: an event has no such field, or a value of a type that the aggregate cannot take.
+        AgentError: the field is a function, and raised.
     """
     if aggregate.kind == "count":
         return [True] * len(events)
@@ -32,7 +33,7 @@ def column_of(aggregate: Aggregate[Any], events: Sequence[Any]) -> list[Any]:
     numeric = aggregate.kind in _NUMERIC_KINDS
     types = set(map(type, column)) - {type(None)}
     for strange in types - (_NUMBERS if numeric else _PLAIN):
-        raise ConfigurationError(_refusal(aggregate, strange, _NUMBERS if numeric else _PLAIN))
+        raise WindowError(_refusal(aggregate, strange, _NUMBERS if numeric else _PLAIN))
     if datetime in types:
         _refuse_naive(aggregate, column)
     return _without_gaps(column, math.isfinite if numeric else _is_number) if float in types else column
@@ -43,13 +44,16 @@ def _extract(aggregate: Aggregate[Any], events: Sequence[Any]) -> list[Any]:
     if field is None:
         return list(events)
     if not isinstance(field, str):
-        return list(map(field, events))
+        try:
+            return list(map(field, events))
+        except Exception as error:
+            raise AgentError(f"the function of aggregate {aggregate!r} raised {type(error).__name__}") from error
     getter: Callable[[Any], Any] = itemgetter(field) if events and isinstance(events[0], dict) else attrgetter(field)
     try:
         return list(map(getter, events))
-    except (AttributeError, KeyError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         kinds = ", ".join(sorted({type(event).__name__ for event in events}))
-        raise ConfigurationError(
+        raise WindowError(
             f"aggregate {aggregate!r}: events of type {kinds} have no field {field!r}; name one that they all have, "
             "or give a function of the event"
         ) from error
@@ -69,7 +73,7 @@ def _is_number(value: float) -> bool:
 
 def _refuse_naive(aggregate: Aggregate[Any], column: Sequence[Any]) -> None:
     if any(isinstance(value, datetime) and value.tzinfo is None for value in column):
-        raise ConfigurationError(
+        raise WindowError(
             f"aggregate {aggregate!r}: an instant without a time zone; give it one (datetime.timezone.utc)"
         )
 

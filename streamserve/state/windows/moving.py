@@ -6,12 +6,12 @@ A sliding window is a hopping one with a step of one millisecond that closes not
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from streamserve.state.windows.accumulators import Accumulator
-from streamserve.state.windows.base import Pane, WindowResult
+from streamserve.state.windows.base import Pane, WindowResult, result_of
 from streamserve.state.windows.rolling import BEFORE_ALL, Rolling, rolling_of
 from streamserve.state.windows.spec import WindowSpec
 
@@ -44,19 +44,16 @@ class MovingWindows(Generic[S, A]):
     ) -> list[A | None]:
         """Count the rows that are updates, and return for each row what it sees, itself included."""
         step, reach, accumulator = self._step, self._size - self._step, self._accumulator
-        add, result, commit = accumulator.add, accumulator.result, self._commit
-        nothing = result(accumulator.new())
+        add, add_both, result, commit = accumulator.add, accumulator.add_both, accumulator.result, self._commit
+        nothing, view_is_recent = accumulator.nothing(), accumulator.invertible
         answers: list[A | None] = []
         answer = answers.append
         find = self._keys.get
         for key, time, value, update in zip(keys, times_ms, column, updates, strict=True):
-            if key is None:
-                answer(None)
-                continue
-            rolling = find(key)
-            if rolling is None:
-                if not update:
-                    answer(nothing)
+            rolling = None if key is None else find(key)
+            if key is None or rolling is None:
+                if key is None or not update:
+                    answer(None if key is None else nothing)
                     continue
                 rolling = self._open(key, time - time % step)
             start = time - time % step
@@ -69,10 +66,11 @@ class MovingWindows(Generic[S, A]):
             if update:
                 if start != rolling.newest or rolling.commit != commit:
                     self._touch(key, rolling, start)
-                if value is not None:
+                if value is not None and rolling.is_stale:
                     add(rolling.current, value, time)
-                    add(rolling.recent, value, time)
-            answer(result(rolling.view()))
+                elif value is not None:
+                    add_both(rolling.current, rolling.recent, value, time)
+            answer(result(rolling.recent if view_is_recent else rolling.view()))
         return answers
 
     def _open(self, key: bytes, start: int) -> Rolling[S]:
@@ -92,6 +90,25 @@ class MovingWindows(Generic[S, A]):
         if update:
             self._dirty[start, key] = rolling.insert(start, value, time)
         return self._accumulator.result(rolling.between(start - self._size + self._step, start))
+
+    def checkpoint(self, key: bytes, time_ms: int) -> Callable[[], None]:
+        """Return what undoes the next row, of this key and time, where it raises."""
+        start, rolling = time_ms - time_ms % self._step, self._keys.get(key)
+        if rolling is None:
+            return lambda: self._undo_first(key, start)
+        place, low = bisect_left(rolling.starts, start), rolling.low
+        is_there = place < len(rolling.starts) and rolling.starts[place] == start
+        before = self._accumulator.copy(rolling.states[place]) if is_there else None
+
+        def undo() -> None:
+            self._dirty[start, key] = before
+            rolling.put_back(start, before, low)
+
+        return undo
+
+    def _undo_first(self, key: bytes, start: int) -> None:
+        if self._keys.pop(key, None) is not None:
+            self._dirty[start, key] = None
 
     def bounds(self, key: bytes, time_ms: int) -> tuple[int, int]:  # noqa: ARG002 - the same for all keys
         """Return start and end of the window that ends with the pane of the time."""
@@ -125,7 +142,7 @@ class MovingWindows(Generic[S, A]):
                 place += 1
             closing.slide(end - self._size)
             if closing.head < len(closing.starts):
-                yield WindowResult(key, end - self._size, end, self._accumulator.result(closing.view()))
+                yield result_of(key, end - self._size, end, self._accumulator, closing.view)
                 end += step
             elif place < len(starts):
                 end = starts[place] + step
@@ -137,7 +154,9 @@ class MovingWindows(Generic[S, A]):
         """Drop the panes that start earlier, and the keys without panes."""
         while self._due and self._due[0][0] < before:
             _, key = heapq.heappop(self._due)
-            rolling = self._keys[key]
+            rolling = self._keys.get(key)
+            if rolling is None:
+                continue  # its only event was undone
             for start in rolling.purge(before):
                 self._dirty[start, key] = None
             if rolling.starts:

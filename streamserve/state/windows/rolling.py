@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
+from streamserve.errors import RecordError
 from streamserve.state.windows.accumulators import Accumulator
 
 __all__ = ["BEFORE_ALL", "Rolling", "rolling_of"]
@@ -31,10 +32,11 @@ class Rolling(ABC, Generic[S]):
     """Panes by start, ascending; the view is those from ``low`` on, ``starts[head:]``.
 
     ``newest`` and ``current`` are the last pane's start and state. Whoever adds a value in order, at the newest pane,
-    adds it to ``current`` and to ``recent``. ``commit`` is for the owner's note when it last saw ``current`` change.
+    adds it to ``current`` and, unless ``is_stale``, to ``recent``: ``view`` makes a stale one anew, and it alone may
+    raise what functions of users do. ``commit`` is for the owner's note when it last saw ``current`` change.
     """
 
-    __slots__ = ("accumulator", "commit", "current", "head", "low", "newest", "recent", "starts", "states")
+    __slots__ = ("accumulator", "commit", "current", "head", "is_stale", "low", "newest", "recent", "starts", "states")
 
     def __init__(self, accumulator: Accumulator[S, Any]) -> None:
         self.accumulator = accumulator
@@ -45,6 +47,7 @@ class Rolling(ABC, Generic[S]):
         self.low = self.newest = BEFORE_ALL
         self.current = accumulator.new()
         self.recent = accumulator.new()
+        self.is_stale = False
 
     @abstractmethod
     def view(self) -> S:
@@ -53,6 +56,10 @@ class Rolling(ABC, Generic[S]):
     @abstractmethod
     def slide(self, low: int) -> None:
         """Move the view's beginning up to ``low``."""
+
+    @abstractmethod
+    def _lose_view(self) -> None:
+        """Let the view be computed anew from its panes."""
 
     @abstractmethod
     def _insert(self, value: Any, time_ms: int) -> None:
@@ -82,6 +89,17 @@ class Rolling(ABC, Generic[S]):
         if start >= self.low:
             self._insert(value, time_ms)
         return self.states[place]
+
+    def put_back(self, start: int, state: S | None, low: int) -> None:
+        """Let the pane at ``start`` be ``state`` again, ``None`` for no pane, and the view begin at ``low``."""
+        place = bisect_left(self.starts, start)
+        if state is not None:
+            self.states[place] = state
+        elif place < len(self.starts) and self.starts[place] == start:
+            del self.starts[place], self.states[place]
+        self.newest, self.current, self.commit = self.starts[-1], self.states[-1], -1
+        self.low, self.head = low, bisect_left(self.starts, low)
+        self._lose_view()
 
     def between(self, low: int, high: int) -> S:
         """Return the aggregate of the panes that start in ``[low, high]``, computed anew."""
@@ -122,6 +140,10 @@ class Subtracting(Rolling[S]):
         self.head = head
 
     @override
+    def _lose_view(self) -> None:
+        self.recent = self.between(self.low, self.newest)
+
+    @override
     def _insert(self, value: Any, time_ms: int) -> None:
         if value is not None:
             self.accumulator.add(self.recent, value, time_ms)
@@ -142,6 +164,8 @@ class TwoStacks(Rolling[S]):
 
     @override
     def view(self) -> S:
+        if self.is_stale:
+            self._restack()
         return self.accumulator.merge(self.older[-1], self.recent) if self.older else self.recent
 
     @override
@@ -153,23 +177,34 @@ class TwoStacks(Rolling[S]):
         if leaving <= len(self.older):
             del self.older[len(self.older) - leaving :]
         else:
-            self._restack()
+            self.is_stale = True
+
+    @override
+    def push_filled(self, start: int, state: S) -> None:
+        try:
+            super().push_filled(start, state)
+        except RecordError:
+            self.is_stale = True
+
+    @override
+    def _lose_view(self) -> None:
+        self.is_stale = True
 
     @override
     def _insert(self, value: Any, time_ms: int) -> None:
-        self._restack()
+        self.is_stale = True
 
     def _restack(self) -> None:
         """Make all panes but the newest the older ones."""
         self.recent = self.accumulator.new()
         self.older = []
-        if self.head == len(self.starts):
-            return
-        self.accumulator.absorb(self.recent, self.current)
-        later = self.accumulator.new()
-        for place in range(len(self.states) - 2, self.head - 1, -1):
-            later = self.accumulator.merge(self.states[place], later)
-            self.older.append(later)
+        if self.head < len(self.starts):
+            self.accumulator.absorb(self.recent, self.current)
+            later = self.accumulator.new()
+            for place in range(len(self.states) - 2, self.head - 1, -1):
+                later = self.accumulator.merge(self.states[place], later)
+                self.older.append(later)
+        self.is_stale = False
 
 
 def rolling_of(accumulator: Accumulator[S, Any]) -> Rolling[S]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Generic, TypeVar
 
 from streamserve.state.windows.accumulators import Accumulator
-from streamserve.state.windows.base import Pane, WindowResult
+from streamserve.state.windows.base import Pane, WindowResult, result_of
 from streamserve.state.windows.spec import WindowSpec
 
 __all__ = ["SessionWindows"]
@@ -48,7 +48,7 @@ class SessionWindows(Generic[S, A]):
         """Count the rows that are updates, and return for each row what it sees, itself included."""
         gap, find, dirty, accumulator = self._gap, self._keys.get, self._dirty, self._accumulator
         add, result = accumulator.add, accumulator.result
-        nothing = result(accumulator.new())
+        nothing = accumulator.nothing()
         answers: list[A | None] = []
         answer = answers.append
         for key, time, value, update in zip(keys, times_ms, column, updates, strict=True):
@@ -104,6 +104,19 @@ class SessionWindows(Generic[S, A]):
             self._dirty[other.first, key] = None
         return session
 
+    def checkpoint(self, key: bytes, time_ms: int) -> Callable[[], None]:  # noqa: ARG002 - it may join any sessions
+        """Return what undoes the next row, of this key and time, where it raises."""
+        copy, sessions = self._accumulator.copy, self._keys.get(key, [])
+        before = [_Session(session.first, session.last, copy(session.state)) for session in sessions]
+
+        def undo() -> None:
+            self._dirty.update({(session.first, key): None for session in self._keys.pop(key, [])})
+            self._dirty.update({(session.first, key): session for session in before})
+            if before:
+                self._keys[key] = before
+
+        return undo
+
     def bounds(self, key: bytes, time_ms: int) -> tuple[int, int]:
         """Return start and end of the session that a row at the time has just extended."""
         session = self._seen(key, time_ms)
@@ -132,7 +145,7 @@ class SessionWindows(Generic[S, A]):
         return ended
 
     def _result(self, key: bytes, session: _Session[S]) -> WindowResult[A]:
-        return WindowResult(key, session.first, session.last + self._gap, self._accumulator.result(session.state))
+        return result_of(key, session.first, session.last + self._gap, self._accumulator, lambda: session.state)
 
     def take_panes(self) -> list[tuple[Pane, bytes | None]]:
         """Return the changed sessions as bytes: the last event's time, and the state; ``None`` for those gone."""

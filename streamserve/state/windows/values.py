@@ -9,7 +9,7 @@ import msgspec
 from typing_extensions import override
 
 from streamserve.aggregates import Aggregate, CustomAggregate
-from streamserve.errors import ConfigurationError, PlanError
+from streamserve.errors import AgentError, PlanError
 from streamserve.state.windows.accumulators import (
     Accumulator,
     Count,
@@ -49,7 +49,10 @@ def _portable(value: Any) -> Any:
 
 
 class Least(Accumulator[list[Any], Any]):
-    """The least value; the state holds none or one."""
+    """The least value; the state holds none or one.
+
+    Of values that do not compare, numbers come before texts, then bytes, then instants: no event can spoil a state.
+    """
 
     @override
     def new(self) -> list[Any]:
@@ -59,8 +62,20 @@ class Least(Accumulator[list[Any], Any]):
     def add(self, state: list[Any], value: Any, time_ms: int) -> None:
         if not state:
             state.append(value)
-        elif value < state[0]:
+            return
+        try:
+            replaces = value < state[0]
+        except TypeError:
+            replaces = _rank(value) < _rank(state[0])
+        if replaces:
             state[0] = value
+
+    @override
+    def add_both(self, part: list[Any], whole: list[Any], value: Any, time_ms: int) -> None:
+        if part and type(value) is type(part[0]) and value >= part[0]:
+            return
+        self.add(part, value, time_ms)
+        self.add(whole, value, time_ms)
 
     @override
     def absorb(self, state: list[Any], other: list[Any]) -> None:
@@ -69,7 +84,13 @@ class Least(Accumulator[list[Any], Any]):
 
     @override
     def merge(self, earlier: list[Any], later: list[Any]) -> list[Any]:
-        return earlier if not later or (earlier and earlier[0] <= later[0]) else later
+        if not (earlier and later):
+            return earlier or later
+        try:
+            stays = earlier[0] <= later[0]
+        except TypeError:
+            stays = _rank(earlier[0]) < _rank(later[0])
+        return earlier if stays else later
 
     @override
     def result(self, state: list[Any]) -> Any:
@@ -84,6 +105,11 @@ class Least(Accumulator[list[Any], Any]):
         return _unpack(data)
 
 
+def _rank(value: Plain) -> int:
+    """Return the place of a value's kind among the others."""
+    return next((rank for rank, kind in enumerate((str, bytes, datetime), 1) if isinstance(value, kind)), 0)
+
+
 class Greatest(Least):
     """The greatest value."""
 
@@ -91,12 +117,30 @@ class Greatest(Least):
     def add(self, state: list[Any], value: Any, time_ms: int) -> None:
         if not state:
             state.append(value)
-        elif value > state[0]:
+            return
+        try:
+            replaces = value > state[0]
+        except TypeError:
+            replaces = _rank(value) > _rank(state[0])
+        if replaces:
             state[0] = value
 
     @override
+    def add_both(self, part: list[Any], whole: list[Any], value: Any, time_ms: int) -> None:
+        if part and type(value) is type(part[0]) and value <= part[0]:
+            return
+        self.add(part, value, time_ms)
+        self.add(whole, value, time_ms)
+
+    @override
     def merge(self, earlier: list[Any], later: list[Any]) -> list[Any]:
-        return earlier if not later or (earlier and earlier[0] >= later[0]) else later
+        if not (earlier and later):
+            return earlier or later
+        try:
+            stays = earlier[0] >= later[0]
+        except TypeError:
+            stays = _rank(earlier[0]) > _rank(later[0])
+        return earlier if stays else later
 
 
 class Last(Least):
@@ -106,6 +150,11 @@ class Last(Least):
     def add(self, state: list[Any], value: Any, time_ms: int) -> None:
         if not state or time_ms >= state[1]:
             state[:] = value, time_ms
+
+    @override
+    def add_both(self, part: list[Any], whole: list[Any], value: Any, time_ms: int) -> None:
+        self.add(part, value, time_ms)
+        self.add(whole, value, time_ms)
 
     @override
     def absorb(self, state: list[Any], other: list[Any]) -> None:
@@ -152,42 +201,69 @@ class Distinct(Accumulator[dict[Any, int], int]):
 
 
 class Custom(Accumulator[list[Any], Any]):
-    """A user's functions; their state stands in a cell, because they return a new one."""
+    """A user's functions; their state stands in a cell, because they return a new one.
+
+    What they return is written and read back before it counts: a state that a restart could not read is a fault of the
+    event that led to it.
+    """
+
+    fallible = True
 
     def __init__(self, aggregate: CustomAggregate[Any, Any]) -> None:
         self._aggregate = aggregate
         self._decoder = msgspec.msgpack.Decoder(aggregate.state)
 
-    def _failure(self, function: str, error: Exception) -> ConfigurationError:
-        return ConfigurationError(
-            f"aggregate {self._aggregate!r}: its function {function!r} raised {type(error).__name__}; "
-            "mend it, or leave such events out by a field function that returns None"
-        )
+    def _call(self, function: str, *args: Any) -> Any:
+        try:
+            return getattr(self._aggregate, function)(*args)
+        except Exception as error:
+            raise AgentError(
+                f"aggregate {self._aggregate!r}: its function {function!r} raised {type(error).__name__}"
+            ) from error
+
+    def _state(self, function: str, *args: Any) -> Any:
+        """Return what a function made, if it can be stored."""
+        value = self._call(function, *args)
+        try:
+            self._decoder.decode(_pack(value))
+        except Exception as error:
+            wanted = getattr(self._aggregate.state, "__name__", self._aggregate.state)
+            raise AgentError(
+                f"aggregate {self._aggregate!r}: its function {function!r} returned a {type(value).__name__} that does"
+                f" not make a state of type {wanted}"
+            ) from error
+        return value
 
     @override
     def new(self) -> list[Any]:
-        return [self._aggregate.initial()]
+        return [self._call("initial")]
+
+    @override
+    def copy(self, state: list[Any]) -> list[Any]:
+        return [*state]
 
     @override
     def add(self, state: list[Any], value: Any, time_ms: int) -> None:
-        try:
-            state[0] = self._aggregate.add(state[0], value, time_ms)
-        except Exception as error:
-            raise self._failure("add", error) from error
+        state[0] = self._state("add", state[0], value, time_ms)
 
     @override
     def absorb(self, state: list[Any], other: list[Any]) -> None:
-        try:
-            state[0] = self._aggregate.merge(state[0], other[0])
-        except Exception as error:
-            raise self._failure("merge", error) from error
+        state[0] = self._state("merge", state[0], other[0])
+
+    @override
+    def merge(self, earlier: list[Any], later: list[Any]) -> list[Any]:
+        return [self._call("merge", earlier[0], later[0])]
 
     @override
     def result(self, state: list[Any]) -> Any:
+        return self._call("result", state[0])
+
+    @override
+    def nothing(self) -> Any:
         try:
-            return self._aggregate.result(state[0])
-        except Exception as error:
-            raise self._failure("result", error) from error
+            return super().nothing()
+        except AgentError:  # many a share is not defined over nothing
+            return None
 
     @override
     def encode(self, state: list[Any]) -> bytes:

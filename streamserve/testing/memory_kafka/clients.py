@@ -7,11 +7,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage] - public in its docs
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage] - public in its docs
+)
 from confluent_kafka.cimpl import NewTopic
 
 from streamserve.kafka.clients import Clients
+from streamserve.kafka.marks import METADATA_BYTES
 from streamserve.testing.memory_kafka.cluster import Cluster
 from streamserve.testing.memory_kafka.consumer import MemoryConsumer
 from streamserve.testing.memory_kafka.producer import MemoryProducer
@@ -45,8 +50,19 @@ class _TopicDescription:
 
 
 @dataclass(frozen=True, slots=True)
+class _TopicIdentity:
+    topic_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ConfigEntry:
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Metadata:
     topics: Mapping[str, _TopicDescription]
+    brokers: Mapping[int, object]
 
 
 class MemoryAdmin:
@@ -58,13 +74,29 @@ class MemoryAdmin:
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> _Metadata:
         """Return all topics with their partitions."""
         del topic, timeout
-        return _Metadata({name: _TopicDescription(held.logs) for name, held in self._cluster.topics.items()})
+        return _Metadata({name: _TopicDescription(held.logs) for name, held in self._cluster.topics.items()}, {1: None})
 
     def create_topics(self, new_topics: Sequence[NewTopic]) -> dict[str, Future[None]]:
         """Create topics that are not there."""
         for new in new_topics:
             self._cluster.create_topic(new.topic, new.num_partitions, new.config)
         return {new.topic: _done(None) for new in new_topics}
+
+    def describe_configs(
+        self, resources: Sequence[ConfigResource]
+    ) -> dict[ConfigResource, Future[dict[str, _ConfigEntry]]]:
+        """Return what the cluster knows of a topic's configuration, and a broker's defaults."""
+        return {resource: _done(self._config_of(resource)) for resource in resources}
+
+    def _config_of(self, resource: ConfigResource) -> dict[str, _ConfigEntry]:
+        if resource.restype == ResourceType.BROKER:
+            return {"offset.metadata.max.bytes": _ConfigEntry(str(METADATA_BYTES))}
+        return {"max.message.bytes": _ConfigEntry(str(self._cluster.topic(resource.name).max_message_bytes))}
+
+    def describe_topics(self, topics: TopicCollection) -> dict[str, Future[_TopicIdentity]]:
+        """Return the identity of each topic."""
+        names: list[str] = topics.topic_names
+        return {name: _done(_TopicIdentity(self._cluster.topic(name).topic_id)) for name in names}
 
     def delete_records(self, topic_partition_offsets: Sequence[TopicPartition]) -> dict[TopicPartition, Future[None]]:
         """Keep everything, which a broker may do as well."""

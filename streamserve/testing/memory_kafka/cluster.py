@@ -29,10 +29,11 @@ class ProcessDied(BaseException):
 
 @dataclass(eq=False, slots=True)
 class MemoryTopic:
-    """A topic: its partitions, and the size of a message that it takes."""
+    """A topic: its partitions, the size of a message that it takes, and its identity."""
 
     logs: list[PartitionLog]
     max_message_bytes: int = _MAX_MESSAGE_BYTES
+    topic_id: str = ""
     unkeyed: int = 0
 
     def log_for(self, key: bytes | None) -> PartitionLog:
@@ -69,6 +70,7 @@ class Cluster:
         self.at_rest: Callable[[], None] = lambda: None
         self._clock = clock
         self._sequence = count()
+        self._topic_numbers = count()
         self._sessions: dict[str, ProducerSession] = {}
         self._groups: dict[str, Group] = {}
         self._faults: deque[FaultKind] = deque()
@@ -76,9 +78,10 @@ class Cluster:
     # --- topics -------------------------------------------------------------------------------------------------
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
-        """Create a topic; of its configuration only ``max.message.bytes`` counts."""
+        """Create a topic, in the place of one of its name; of its configuration only ``max.message.bytes`` counts."""
         limit = int((config or {}).get("max.message.bytes", _MAX_MESSAGE_BYTES))
-        self.topics[name] = MemoryTopic([PartitionLog(name, number) for number in range(partitions)], limit)
+        logs = [PartitionLog(name, number) for number in range(partitions)]
+        self.topics[name] = MemoryTopic(logs, limit, f"{name}-{next(self._topic_numbers)}")
 
     def topic(self, name: str) -> MemoryTopic:
         """Return a topic.

@@ -92,9 +92,8 @@ class MemoryConsumer:
     # --- reading ------------------------------------------------------------------------------------------------
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
-        """Read just ``partitions``, each from its offset; a negative one is the beginning."""
+        """Read just ``partitions``, each from its offset; a negative one is the beginning. What is paused stays so."""
         self._positions = {(item.topic, item.partition): max(0, item.offset) for item in partitions}
-        self._paused.clear()
         self._ends_told.clear()
 
     def seek(self, partition: TopicPartition) -> None:
@@ -169,6 +168,11 @@ class MemoryConsumer:
         del timeout
         log = self._cluster.log(partition.topic, partition.partition)
         return 0, log.readable_end(committed=self._committed_only and not cached)
+
+    def offsets_for_times(self, partitions: Sequence[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        """Return ``partitions`` as they are: the engine asks real brokers only to wake the client."""
+        del timeout
+        return list(partitions)
 
     def position(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Return where each of ``partitions`` is read next."""

@@ -25,6 +25,11 @@ def test_one_node_is_enough_for_every_internal_topic() -> None:
     assert set(replication.values()) == {"1"}
 
 
+def test_a_stop_leaves_partitions_their_leader() -> None:
+    """In the moment without one, Kafka 4.3 drops the markers of transactions that are being committed."""
+    assert properties()["controlled.shutdown.enable"] == "false"
+
+
 def test_topics_are_never_made_by_mistake() -> None:
     assert properties()["auto.create.topics.enable"] == "false"
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, computed_field, field_validator
 from typing_extensions import TypedDict
 
+from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.json import BytesCodec, JsonCodec, PydanticCodec, codec_for
 from streamserve.errors import DecodeError, EncodeError, PlanError
 
@@ -252,3 +253,20 @@ def test_a_model_with_validators_is_read_by_pydantic_alone() -> None:
     moody = codec(Moody)
     assert isinstance(moody, PydanticCodec)
     assert isinstance(moody.decode_fields([b'{"number":3}'])[0], Moody)
+
+
+@pytest.mark.parametrize("value", [Flight(flight_id="UA1545"), Plane("N14228"), 7, b"raw"])
+def test_one_value_is_encoded_and_decoded_as_many_are(value: Any) -> None:
+    codec: ValueCodec[Any] = codec_for(cast("type[Any]", type(value)))
+    payload = codec.encode_one(value)
+    assert [payload] == codec.encode_many([value])
+    assert codec.decode_one(payload) == value
+    with pytest.raises(EncodeError, match="expected"):
+        codec.encode_one("another type")
+
+
+def test_one_payload_at_fault_raises_what_many_would_give_and_nothing_of_the_payload() -> None:
+    with pytest.raises(DecodeError, match="not a valid int") as raised:
+        codec_for(int).decode_one(VALUE.encode())
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None

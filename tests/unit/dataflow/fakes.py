@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,7 @@ class FakeTarget:
     priority: int = 0
     refuses: frozenset[Any] = frozenset()
     sizes: list[int] = field(default_factory=list[int])
+    forgotten: list[int] = field(default_factory=list[int])
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
         assert batch is not None
@@ -87,3 +88,6 @@ class FakeTarget:
             if payload in self.refuses
         }
         return Answers([(self.name, payload) for payload in payloads], errors)
+
+    def forget(self, rows: Collection[int]) -> None:
+        self.forgotten.extend(rows)

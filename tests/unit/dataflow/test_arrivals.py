@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from streamserve.dataflow.arrivals import Arrivals, InLogOrder, InTimeOrder, Row
 from streamserve.dataflow.channels import IDLE_MS, Marker, headers_from
-from streamserve.errors import DecodeError, LateRecord
-from streamserve.kafka.marks import Progress
+from streamserve.errors import DecodeError, FutureRecord, LateRecord
+from streamserve.kafka.marks import Limits, Progress
 from tests.unit.dataflow.fakes import FakeRecord
 
 ALLOWED_MS = 10
+LIMITS = Limits(ALLOWED_MS, future_ms=40)
+"""Records of these tests have the Kafka timestamp 0."""
 
 
 def row(offset: int, time_ms: int) -> Row:
@@ -30,6 +32,11 @@ def drain(arrivals: Arrivals, *, idle: bool = False) -> list[Row]:
     return rows
 
 
+def told(item: Row) -> tuple[int, int, bool]:
+    """Return what a test compares of a row: offset, time, and whether it is at fault."""
+    return item.offset, item.time_ms, isinstance(item.value, Exception)
+
+
 def late_by_definition(times: list[int]) -> list[bool]:
     newest = accumulate(times, max)
     return [0 <= time < top - ALLOWED_MS for time, top in zip(times, newest, strict=True)]
@@ -40,7 +47,7 @@ LOGS = st.lists(st.integers(-1, 60), max_size=40)
 
 @given(LOGS)
 def test_rows_within_the_allowed_lateness_go_in_order_of_time_and_late_ones_are_told(times: list[int]) -> None:
-    arrivals = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=True)
+    arrivals = InTimeOrder(Limits(ALLOWED_MS), Progress(0), refuses_late=True)
     for offset, time_ms in enumerate(times):
         arrivals.hold(row(offset, time_ms))
     late = late_by_definition(times)
@@ -54,8 +61,26 @@ def test_rows_within_the_allowed_lateness_go_in_order_of_time_and_late_ones_are_
     assert arrivals.backlog() == 0
 
 
+@given(st.lists(st.integers(-1, 60), max_size=40), st.booleans())
+def test_rows_of_the_future_go_as_if_they_had_not_come(times: list[int], sorts: bool) -> None:
+    """What is left is late, and stands in the order, as without them; they themselves wait for nothing."""
+    kind = InTimeOrder if sorts else InLogOrder
+    arrivals, without = (kind(LIMITS, Progress(0), refuses_late=True) for _ in range(2))
+    for offset, time_ms in enumerate(times):
+        arrivals.hold(row(offset, time_ms))
+        if time_ms <= 40:
+            without.hold(row(offset, time_ms))
+    gone = drain(arrivals, idle=True)
+    assert [item.offset for item in gone if isinstance(item.value, FutureRecord)] == [
+        offset for offset, time_ms in enumerate(times) if time_ms > 40
+    ]
+    rest = [told(item) for item in gone if not isinstance(item.value, FutureRecord)]
+    assert rest == [told(item) for item in drain(without, idle=True)]
+    assert arrivals.watermark_ms() == without.watermark_ms()
+
+
 def test_a_row_waits_until_no_earlier_one_is_allowed_to_come() -> None:
-    arrivals = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=False)
+    arrivals = InTimeOrder(Limits(ALLOWED_MS), Progress(0), refuses_late=False)
     arrivals.hold(row(0, 100))
     assert (arrivals.head_ms(idle=False), arrivals.bound_ms(), arrivals.backlog()) == (None, 90, 0)
     arrivals.hold(row(1, 110))
@@ -72,7 +97,7 @@ def test_a_restart_from_any_commit_takes_every_row_exactly_once(
     """Polls, releases, commits and crashes at random; what was not committed is done again, nothing else is."""
     kind = InTimeOrder if sorts else InLogOrder
     committed, done, since = Progress(0), list[int](), list[int]()
-    arrivals = kind(ALLOWED_MS, committed, refuses_late=True)
+    arrivals = kind(LIMITS, committed, refuses_late=True)
     available = polled = 0
     crashes = 6
     while True:
@@ -88,7 +113,7 @@ def test_a_restart_from_any_commit_takes_every_row_exactly_once(
         if crashes and chance.random() < 0.2:
             crashes -= 1
             since.clear()
-            arrivals = kind(ALLOWED_MS, committed, refuses_late=True)
+            arrivals = kind(LIMITS, committed, refuses_late=True)
             polled = committed.position
         elif chance.random() < 0.5 or (at_end and arrivals.head_ms(idle=True) is None):
             committed = arrivals.progress()
@@ -103,7 +128,7 @@ def test_a_restart_from_any_commit_takes_every_row_exactly_once(
 @given(LOGS, st.randoms(use_true_random=False))
 def test_which_rows_are_late_does_not_depend_on_restarts(times: list[int], chance: Random) -> None:
     late: set[int] = set()
-    arrivals = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=True)
+    arrivals = InTimeOrder(Limits(ALLOWED_MS), Progress(0), refuses_late=True)
     polled = 0
     while polled < len(times):
         arrivals.hold(row(polled, times[polled]))
@@ -111,7 +136,7 @@ def test_which_rows_are_late_does_not_depend_on_restarts(times: list[int], chanc
         late |= {item.offset for item in drain(arrivals) if isinstance(item.value, LateRecord)}
         if chance.random() < 0.3:
             start = arrivals.progress()
-            arrivals, polled = InTimeOrder(ALLOWED_MS, start, refuses_late=True), max(start.position, 0)
+            arrivals, polled = InTimeOrder(Limits(ALLOWED_MS), start, refuses_late=True), max(start.position, 0)
             for offset in range(polled, start.seen or 0):
                 arrivals.hold(row(offset, times[offset]))
             polled = max(polled, start.seen or 0)
@@ -138,7 +163,7 @@ def test_a_restart_takes_every_regrouped_row_once_though_channels_go_idle_and_sp
     rows = [channel_row(offset, channel, time, marks=marks) for offset, (channel, time, marks) in enumerate(log)]
     rows += [channel_row(len(rows) + channel, channel, None, marks=True) for channel in range(3)]
     committed, done, since = Progress(0), list[int](), list[int]()
-    arrivals = InTimeOrder(ALLOWED_MS, committed, refuses_late=False, channels=3)
+    arrivals = InTimeOrder(Limits(ALLOWED_MS), committed, refuses_late=False, channels=3)
     polled, crashes = 0, 6
     while committed.position < len(rows):
         for item in rows[polled : polled + 1 + chance.randrange(8)]:
@@ -149,7 +174,7 @@ def test_a_restart_takes_every_regrouped_row_once_though_channels_go_idle_and_sp
         if crashes and chance.random() < 0.2:
             crashes -= 1
             since.clear()
-            arrivals = InTimeOrder(ALLOWED_MS, committed, refuses_late=False, channels=3)
+            arrivals = InTimeOrder(Limits(ALLOWED_MS), committed, refuses_late=False, channels=3)
             polled = committed.position
         elif chance.random() < 0.5 or polled == len(rows):
             committed = arrivals.progress()
@@ -159,10 +184,10 @@ def test_a_restart_takes_every_regrouped_row_once_though_channels_go_idle_and_sp
 
 
 @given(LOGS, st.randoms(use_true_random=False))
-def test_releases_with_another_lateness_take_every_row_exactly_once(times: list[int], chance: Random) -> None:
-    """Each restart is another release: it allows more or less lateness, or takes rows in the order of the log."""
+def test_releases_with_other_limits_take_every_row_exactly_once(times: list[int], chance: Random) -> None:
+    """Each restart is another release: it allows more or less of past and future, or takes rows in the log's order."""
     committed, done, since = Progress(0), list[int](), list[int]()
-    arrivals: Arrivals = InTimeOrder(ALLOWED_MS, committed, refuses_late=True)
+    arrivals: Arrivals = InTimeOrder(Limits(ALLOWED_MS), committed, refuses_late=True)
     polled, releases = 0, 8
     while committed.position < len(times):
         for _ in range(min(1 + chance.randrange(8), len(times) - polled)):
@@ -179,7 +204,8 @@ def test_releases_with_another_lateness_take_every_row_exactly_once(times: list[
             releases -= 1
             since.clear()
             kind = chance.choice([InTimeOrder, InTimeOrder, InLogOrder])
-            arrivals = kind(chance.choice([0, 5, 10, 30]), committed, refuses_late=True)
+            limits = Limits(chance.choice([0, 5, 10, 30]), chance.choice([None, 0, 20, 50]))
+            arrivals = kind(limits, committed, refuses_late=True)
             polled = committed.position
     assert sorted(done) == list(range(len(times)))
 
@@ -187,12 +213,12 @@ def test_releases_with_another_lateness_take_every_row_exactly_once(times: list[
 def test_the_watermark_does_not_go_back_over_a_restart_when_an_idle_channel_had_spoken_again() -> None:
     log = [(0, 60, True), (1, None, True), (1, 5, False), (0, 60, False), (1, 45, False)]
     rows = [channel_row(offset, channel, time, marks=marks) for offset, (channel, time, marks) in enumerate(log)]
-    before = InTimeOrder(ALLOWED_MS, Progress(0), refuses_late=False, channels=2)
+    before = InTimeOrder(Limits(ALLOWED_MS), Progress(0), refuses_late=False, channels=2)
     for item in rows:
         before.hold(item)
     assert [item.offset for item in drain(before)] == [2, 4]
     start = before.progress()
-    after = InTimeOrder(ALLOWED_MS, start, refuses_late=False, channels=2)
+    after = InTimeOrder(Limits(ALLOWED_MS), start, refuses_late=False, channels=2)
     for item in rows[start.position :]:
         after.hold(item)
     after.hold(channel_row(5, 0, None, marks=True))

@@ -18,7 +18,7 @@ from streamserve.dataflow.intake import Intake, TopicReader
 from streamserve.dataflow.merge import EventTimeMerge, Waits
 from streamserve.dataflow.plan import Part, TopicNode
 from streamserve.errors import TransactionAborted
-from streamserve.kafka.marks import Progress
+from streamserve.kafka.marks import Limits, Progress
 from streamserve.records import RawRecord
 from tests.unit.dataflow.fakes import FakeRecord
 
@@ -131,7 +131,7 @@ TIMES = st.lists(st.integers(0, 50), max_size=30)
 
 
 def merge_of(*topics: str) -> EventTimeMerge:
-    return EventTimeMerge({topic: InLogOrder(0, Progress(0), refuses_late=False) for topic in topics})
+    return EventTimeMerge({topic: InLogOrder(Limits(), Progress(0), refuses_late=False) for topic in topics})
 
 
 def rows_of(topic: str, times: Iterable[int]) -> list[Row]:

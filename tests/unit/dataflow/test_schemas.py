@@ -20,9 +20,9 @@ from streamserve.dataflow.schemas import (
     write_schemas,
 )
 from streamserve.dataflow.steps.features import FeatureJoin
-from streamserve.errors import DecodeError
+from streamserve.errors import DecodeError, WindowError
 from streamserve.features.memory import MemoryReader
-from streamserve.kafka.dead_letters import dead_letter
+from streamserve.kafka.dead_letters import dead_letter, lost_result
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -85,7 +85,15 @@ def test_dead_letters_have_the_headers_that_are_described() -> None:
     described = DeadLetterHeaders.model_validate(headers)
     assert (described.source_topic, described.source_partition, described.source_offset) == ("events", "3", "7")
     required: list[str] = schemas(plan_of())["shop-dead-letters"]["required"]
-    assert set(required) == headers.keys() - {"original-trace"}
+    assert set(required) == {"step", "reason", "error", "message"}
+
+
+def test_a_lost_result_has_the_headers_that_are_described() -> None:
+    letter = lost_result("shop-dead-letters", "hourly", b"ann", 0, 3_600_000, WindowError("no"))
+    headers = {name: (value or b"").decode() for name, value in letter.headers}
+    described = DeadLetterHeaders.model_validate(headers)
+    assert (described.window, described.window_start, described.window_end) == ("hourly", "0", "3600000")
+    assert described.model_extra == {}
 
 
 def test_a_logged_feature_row_is_what_is_described() -> None:

@@ -20,9 +20,13 @@ class CountedKills:
 
     def __init__(self) -> None:
         self.killed: list[int] = []
+        self.revived: list[int] = []
 
     def kill(self, number: int) -> None:
         self.killed.append(number)
+
+    def revive(self, number: int) -> None:
+        self.revived.append(number)
 
 
 def chaos(workers: CountedKills, kills: int) -> Chaos:
@@ -53,4 +57,5 @@ def test_as_many_workers_are_killed_as_asked(kills: int) -> None:
         storm.step(EVENTS)
         time.sleep(0.005)
     assert len(workers.killed) == kills
+    assert workers.revived == workers.killed
     assert set(workers.killed) <= {0, 1}

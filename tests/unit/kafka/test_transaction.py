@@ -63,6 +63,18 @@ def test_a_transaction_commits_outputs_state_and_offsets_and_is_idle_again() -> 
     ]
 
 
+def test_messages_leave_while_the_positions_are_on_their_way() -> None:
+    with opened() as (transaction, switch):
+        produce_and_commit(transaction)
+        closing = [side for side in switch.counts if side[0] in {"producer.send_offsets", "producer.flush"}]
+    assert closing == [
+        ("producer.send_offsets", "before"),
+        ("producer.flush", "before"),
+        ("producer.flush", "after"),
+        ("producer.send_offsets", "after"),
+    ]
+
+
 def test_an_open_transaction_is_not_opened_again() -> None:
     with opened() as (transaction, switch):
         transaction.open()

@@ -70,10 +70,11 @@ COLUMNS, TIMES = make_stream()
 class Run:
     """Feeds the stream in batches cut at ``cuts``; the watermark advances at fixed rows."""
 
-    def __init__(self, plan: MonitorPlan = PLAN, restarts: Sequence[int] = ()) -> None:
+    def __init__(self, plan: MonitorPlan = PLAN, restarts: Sequence[int] = (), commits: Sequence[int] = ()) -> None:
         self.monitor = make_monitor(plan)
         self.plan = plan
         self.restarts = set(restarts)
+        self.commits = set(commits)
         self.statistics: list[DriftStatistics] = []
         self.alarms: list[DriftAlarm] = []
 
@@ -84,8 +85,8 @@ class Run:
             if stop in advances:
                 self.statistics += self.monitor.advance(stop - 50)
             self.alarms += self.monitor.take_alarms()
+            state = self.monitor.snapshot() if stop in self.restarts | self.commits else b""
             if stop in self.restarts:
-                state = self.monitor.snapshot()
                 self.monitor = GroupMonitor.restore(state, self.plan, partition=3, baselines=lambda _version: BASELINE)
                 assert self.monitor.discarded == ()
         return self
@@ -120,6 +121,22 @@ def test_the_stream_sets_off_every_detector_and_has_late_rows() -> None:
 @given(st.lists(st.integers(1, ROWS - 1), max_size=60))
 def test_any_split_into_batches_gives_the_same_statistics_alarms_and_state(cuts: list[int]) -> None:
     run = Run().feed(cuts)
+    assert run.monitor.snapshot() == STATE
+    assert run.results() == RESULTS
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(1, ROWS - 1), min_size=1, max_size=40))
+def test_a_snapshot_without_a_restart_changes_nothing(commits: list[int]) -> None:
+    run = Run(commits=commits).feed(commits)
+    assert run.monitor.snapshot() == STATE
+    assert run.results() == RESULTS
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(1, ROWS - 1), min_size=2, max_size=20))
+def test_a_restart_after_any_number_of_snapshots_changes_nothing(places: list[int]) -> None:
+    run = Run(commits=places, restarts=[max(places)]).feed(places)
     assert run.monitor.snapshot() == STATE
     assert run.results() == RESULTS
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
+from importlib.metadata import version
 
 import pytest
 from prometheus_client.openmetrics import exposition, parser
@@ -27,6 +29,7 @@ def tell_everything(observer: Observers) -> None:
     observer.emitted("delays", 499)
     observer.dead_lettered("predict", "agent", 1)
     observer.skipped("decode", "decode", 2)
+    observer.late("origin_delay", 3)
     observer.committed(500, 0.003)
     observer.latencies([0.004, 0.006, 12.0])
     observer.aborted("TransactionAborted", "why")
@@ -69,6 +72,7 @@ def test_every_event_shows(metrics: PrometheusObserver) -> None:
         "streamserve_records_emitted_total{topic=delays}": 499,
         "streamserve_dead_letters_total{reason=agent,step=predict}": 1,
         "streamserve_records_skipped_total{reason=decode,step=decode}": 2,
+        "streamserve_records_late_total{window=origin_delay}": 3,
         "streamserve_records_committed_total": 500,
         "streamserve_commit_seconds_count": 1,
         "streamserve_commit_records_count": 1,
@@ -160,6 +164,19 @@ def test_a_swapped_model_has_one_version(metrics: PrometheusObserver) -> None:
         "streamserve_model_info{model=delay,sha256=cd,version=2}",
         "streamserve_model_info{model=fare,sha256=ef,version=1}",
     ]
+
+
+def test_a_swap_shows_when_it_was(metrics: PrometheusObserver) -> None:
+    before = time.time()
+    metrics.model_loaded("delay", "1", "ab", 64)
+    first = samples(metrics)["streamserve_model_loaded_timestamp_seconds{model=delay}"]
+    metrics.model_loaded("delay", "2", "cd", 64)
+    second = samples(metrics)["streamserve_model_loaded_timestamp_seconds{model=delay}"]
+    assert before <= first <= second <= time.time()
+
+
+def test_the_release_is_told(metrics: PrometheusObserver) -> None:
+    assert samples(metrics)[f"streamserve_build_info{{version={version('streamserve')}}}"] == 1
 
 
 def test_drift_series_are_limited_and_known_ones_go_on() -> None:

@@ -389,3 +389,13 @@ def test_a_frozen_value_in_use_is_decoded_once_between_commits() -> None:
     assert len(decoded) == 1
     keys, values = table.take_changes()
     assert (keys, (values[0] or b"")[PAYLOAD:]) == ([b"EWR"], msgspec.json.encode(Total(3)))
+
+
+def test_a_changeable_default_read_after_a_deletion_is_no_change_in_place() -> None:
+    table = TableState(_counts(), MemoryStore())
+    _set(table, b"EWR", {"UA": 1})
+    event = Pending(1)
+    assert table.delete(event, b"EWR")
+    assert table.get(event, b"EWR") == {}
+    event.commit()
+    assert not table.contains(Pending(2), b"EWR")

@@ -74,6 +74,21 @@ def test_a_clean_stop_leaves_state_of_which_only_the_tail_is_read(tmp_path: Path
         assert third.table(seen) == {**dict.fromkeys(KEYS, 2), **dict.fromkeys(KEYS[:3], 3)}
 
 
+def test_a_changelog_that_was_made_anew_empties_the_table_though_it_is_longer_by_now(tmp_path: Path) -> None:
+    app, events, seen = counting(tmp_path)
+    with Harness(app) as harness:
+        harness.send(events, *events_of(KEYS[:2]))
+    _, cluster = harness.kafka
+    topic = "kept-seen-changelog"
+    first = harness.read_bytes(topic)[0]
+    cluster.create_topic(topic, 1)
+    for _ in range(10):
+        cluster.append(topic, first.value(), first.key())
+    with Harness(app, after=harness) as again:
+        again.send(events, *events_of(KEYS[:2]))
+        assert again.table(seen) == {**dict.fromkeys(KEYS[:2], 1), (first.key() or b"").decode(): 2}
+
+
 @pytest.mark.parametrize("fault", ["crash", "abort", "fence"])
 def test_after_an_unclean_end_the_table_is_rebuilt(tmp_path: Path, fault: Fault) -> None:
     app, events, seen = counting(tmp_path)

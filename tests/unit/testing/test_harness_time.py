@@ -84,6 +84,20 @@ def test_an_empty_partition_does_not_hold_back_regrouped_events() -> None:
         assert closed(harness, counts) == {("s", at(0), 5)}
 
 
+def test_regrouped_windows_close_as_their_sources_go_on_though_no_more_events_come_to_them() -> None:
+    """All later events are regrouped to another partition: the sources' watermarks tell this one that time goes on."""
+    app = App("moved-on")
+    visits = app.topic("visits", Visit, key="user", event_time="at")
+    counts = app.topic("stays", Count, key="key")
+    app.aggregate("stay", visits.group_by("shop"), aggregates.count(), window=session("10s"), to=counts)
+    here, there = "LGA", "EWR"  # of two partitions the first and the second
+    with Harness(app, partitions=2) as harness:
+        for partition in range(2):
+            harness.send(visits, Visit("u", at(0), here), Visit("u", at(100), there), partition=partition)
+        harness.advance("2s")
+        assert closed(harness, counts) == {(here, at(0), 2)}
+
+
 def test_a_topic_with_dots_in_its_name_can_be_regrouped() -> None:
     app = App("dots")
     visits = app.topic("eu.visits", Visit, key="user", event_time="at")

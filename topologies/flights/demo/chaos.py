@@ -39,5 +39,7 @@ class Chaos:
             return False
         self._due_at = None
         self._points.pop(0)
-        self._workers.kill(self._random.randrange(len(self._workers.urls)))
+        number = self._random.randrange(len(self._workers.urls))
+        self._workers.kill(number)
+        self._workers.revive(number)
         return True

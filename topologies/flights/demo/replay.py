@@ -19,6 +19,8 @@ _SAMPLE_EVERY = 64
 _WAIT_S = 0.005
 _LONGEST_WAIT_S = 0.1
 _FLUSH_S = 60.0
+_NOW = 0
+"""The timestamp for which librdkafka puts the moment of sending."""
 _ID_STARTS = len(b'{"flight_id":"')
 
 
@@ -32,19 +34,22 @@ def flight_id_of(value: bytes) -> str:
 
 
 class Replay:
-    """Writes ``messages`` from a thread of its own, records with their event times.
+    """Writes ``messages`` from a thread of its own, records with their event times, or ``live`` with those of sending.
 
     ``speed`` is how many seconds of event time pass in one second; ``None`` is as fast as the broker takes them.
     ``sent`` counts messages by topic; ``sent_at`` has the moment (``time.monotonic``) at which each 64th flight was
     handed to the producer, for whoever wants to know how long its prediction took.
     """
 
-    def __init__(self, brokers: str, messages: Iterable[Message], *, speed: float | None = None) -> None:
+    def __init__(
+        self, brokers: str, messages: Iterable[Message], *, speed: float | None = None, live: bool = False
+    ) -> None:
         self.sent: Counter[str] = Counter()
         self.sent_at: dict[str, float] = {}
         self._brokers = brokers
         self._messages = messages
         self._speed = speed
+        self._live = live
         self._failure: Exception | None = None
         self._stop = Event()
         self._thread = Thread(target=self._run, name="flights-replay", daemon=True)
@@ -74,7 +79,7 @@ class Replay:
 
     def _run(self) -> None:
         try:
-            sender = _Sender(self._brokers)
+            sender = _Sender(self._brokers, live=self._live)
             self._send(sender, self._paced(sender) if self._speed else self._messages)
             sender.finish()
         except Exception as error:
@@ -103,7 +108,8 @@ class Replay:
 class _Sender:
     """A producer that loses and repeats nothing, partitions as Java's clients do, and waits where its queue is full."""
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: str, *, live: bool) -> None:
+        self._live = live
         self._refused = 0
         self._unserved = 0
         self._producer = Producer(
@@ -122,6 +128,8 @@ class _Sender:
 
     def send(self, message: Message) -> None:
         topic, key, value, timestamp_ms = message
+        if self._live:
+            timestamp_ms = _NOW
         while True:
             try:
                 self._producer.produce(topic, value, key, timestamp=timestamp_ms, on_delivery=self._on_delivery)

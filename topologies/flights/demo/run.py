@@ -29,6 +29,7 @@ from topologies.flights.year import Flights, load_flights
 
 __all__ = ["Options", "run_demo"]
 
+_APP = "topologies.flights.app:app"
 _HEAD_START_S = 3.0
 _POLL_S = 0.02
 _STALL_S = 120.0
@@ -68,7 +69,8 @@ def run_demo(options: Options, screen: Screen) -> Summary:
             year = load_flights()
         count = len(year) if options.events is None else min(options.events, len(year))
         repo = _prepare(brokers, options, year, count, folder, screen)
-        workers = stack.enter_context(Workers(brokers, repo, count=options.workers, logs=folder))
+        settings = {"feature_repo": str(repo)}
+        workers = stack.enter_context(Workers(_APP, brokers, count=options.workers, logs=folder, settings=settings))
         return _Run(brokers, options, year, count, workers, screen).run()
 
 

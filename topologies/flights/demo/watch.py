@@ -214,8 +214,9 @@ class Watch:
             self.progress.alarms.append(alarm)
 
     def _take_dead_letter(self, message: Message) -> None:
-        headers: Any = message.headers() or []
-        self.progress.dead_letters[dict(headers)["source-topic"].decode()] += 1
+        headers: Any = dict(message.headers() or [])
+        source = headers.get("source-topic", headers["step"])  # a lost result of a window has no source
+        self.progress.dead_letters[source.decode()] += 1
 
 
 def _open(brokers: str, topics: Sequence[str]) -> Consumer:

@@ -34,7 +34,7 @@ def step_of(function: Callable[[Sequence[Any]], Any], max_size: int = 4096) -> B
 
     node = AgentNode("a", "batch", ("in",), "out", call, max_size=max_size)
     writer = TopicWriter("out", codec_for(Result), KeyCodec("n"))
-    outcomes = OutcomeWriter("a", "out", {"out": writer})
+    outcomes = OutcomeWriter("a", ["out"], {"out": writer})
     policy = FailurePolicy("dead", {}, Quarantine(), Observer())
     return BatchAgentStep(node, lambda batch, row: batch.records[row], outcomes, Side([], [], None), policy)
 

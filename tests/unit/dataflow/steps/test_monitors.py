@@ -130,7 +130,7 @@ class House:
         self.refused: dict[Coordinates, Failure] = {}
         self.side = Side([self.join], [self.model], self.monitors, lambda _step, _batch: self.refused)
         self.writer = TopicWriter("out", codec_for(Result), KeyCodec("name"))
-        self.outcomes = OutcomeWriter("a", "out", {"out": self.writer})
+        self.outcomes = OutcomeWriter("a", ["out"], {"out": self.writer})
         self.policy = FailurePolicy("dead", {}, Quarantine(), Observer())
 
     def agent(self, function: Callable[[Stream[Event]], AsyncIterator[Any]]) -> AgentStep:

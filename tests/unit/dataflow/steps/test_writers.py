@@ -28,7 +28,7 @@ def key_of(result: Result) -> str:
 
 OUT = TopicWriter("out", codec_for(Result), KeyCodec(key_of))
 SIDE = TopicWriter("side", codec_for(Result), KeyCodec(key_of))
-WRITER = OutcomeWriter("a", "out", {"out": OUT, "side": SIDE})
+WRITER = OutcomeWriter("a", ["out"], {"out": OUT, "side": SIDE})
 
 
 def send(value: object, *, topic: str = "side", key: object = None) -> Send:

@@ -15,6 +15,7 @@ from streamserve.state.windows.exact import ExactSum
 from streamserve.state.windows.values import accumulator_of
 
 _quickly = settings(max_examples=40, deadline=None)
+_PAIRED = ("sum", "mean", "var", "min", "max", "last", "distinct")
 _NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False))
 
 
@@ -120,3 +121,20 @@ def test_a_mean_takes_few_bytes() -> None:
     accumulator = accumulator_of(aggregates.mean("x"))
     assert len(accumulator.encode(_filled(accumulator, [3, 4]))) <= 8
     assert len(accumulator.encode(_filled(accumulator, [0.1, 4.7]))) <= 20
+
+
+@_quickly
+@given(
+    st.sampled_from([aggregates.count(), *(getattr(aggregates, kind)("x") for kind in _PAIRED)]),
+    st.lists(_NUMBERS),
+    st.lists(_NUMBERS, min_size=1),
+)
+def test_a_value_counted_in_two_states_at_once_counts_as_in_each(
+    aggregate: aggregates.Aggregate[Any], earlier: list[float], values: list[float]
+) -> None:
+    accumulator = accumulator_of(aggregate)
+    part, whole = accumulator.new(), _filled(accumulator, earlier)
+    for time, value in enumerate(values, len(earlier)):
+        accumulator.add_both(part, whole, value, time)
+    assert accumulator.result(part) == accumulator.result(_filled(accumulator, values))
+    assert accumulator.result(whole) == accumulator.result(_filled(accumulator, earlier + values))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamserve import aggregates
-from streamserve.errors import ConfigurationError
+from streamserve.errors import WindowError
 from streamserve.state.windows.columns import column_of
 
 
@@ -37,7 +37,7 @@ def test_large_finite_values_are_kept_though_their_sum_overflows() -> None:
 
 
 def test_a_field_that_events_lack_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"mean\(dealy\): events of type SimpleNamespace have no field"):
+    with pytest.raises(WindowError, match=r"mean\(dealy\): events of type SimpleNamespace have no field"):
         column_of(aggregates.mean("dealy"), _delays(1))
 
 
@@ -53,5 +53,5 @@ def test_a_field_that_events_lack_is_named() -> None:
 def test_values_that_an_aggregate_cannot_take_are_refused(
     aggregate: aggregates.Aggregate[Any], value: Any, message: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(WindowError, match=message):
         column_of(aggregate, _delays(value))

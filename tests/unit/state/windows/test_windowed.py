@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamserve import aggregates
-from streamserve.errors import ConfigurationError, PlanError
+from streamserve.errors import AgentError, ConfigurationError, PlanError, WindowError
 from streamserve.state.windows import WindowedState, WindowResult, WindowSpec, hopping, session, sliding, tumbling
 from streamserve.state.windows.base import pane_key
 from tests.unit.state.windows.driving import SPECS
@@ -94,16 +94,11 @@ def test_an_event_between_two_sessions_joins_them() -> None:
     assert state.closed(100_000) == [WindowResult(b"a", 0, 25, 7)]
 
 
-def test_changes_tell_the_window_of_each_counted_row() -> None:
+def test_a_counted_row_tells_the_window_that_it_changed() -> None:
     state = _state(session("10ms"))
-    state.closed(5)
-    assert state.changes([b"a", b"a", None, b"a"], [8, 6, 7, 4], [1, 2, 4, 8]) == [
-        WindowResult(b"a", 8, 18, 1),
-        WindowResult(b"a", 6, 18, 3),
-        None,
-        None,
-    ]
-    assert _state(hopping("20ms", step="5ms")).changes([b"a"], [7], [None]) == [WindowResult(b"a", -10, 10, None)]
+    assert state.observe([b"a", b"a"], [8, 6], [1, 2]) == [1, 3]
+    assert state.result_at(b"a", 6, 3) == WindowResult(b"a", 6, 18, 3)
+    assert _state(hopping("20ms", step="5ms")).result_at(b"a", 7, None) == WindowResult(b"a", -10, 10, None)
 
 
 @pytest.mark.parametrize(("kind", "start"), [("tumbling", 120), ("hopping", 120), ("sliding", 121), ("session", 100)])
@@ -175,9 +170,9 @@ def test_deleted_records_stay_deleted() -> None:
 
 def test_an_event_that_cannot_be_read_changes_nothing() -> None:
     state = _state(tumbling("10ms"))
-    with pytest.raises(ConfigurationError):
-        state.observe([b"a", b"a"], [0, 0], [1, "2"])
-    assert state.live_keys == 0
+    with pytest.raises(WindowError):
+        state.observe([b"a", b"b"], [0, 0], [1, "2"])
+    assert (state.live_keys, state.at(b"a", 0)) == (1, 1)
 
 
 def test_a_function_that_raises_is_named() -> None:
@@ -185,7 +180,7 @@ def test_a_function_that_raises_is_named() -> None:
         raise ZeroDivisionError
 
     broken = aggregates.custom("ratio", state=int, initial=int, add=fail, merge=int.__add__, result=float)
-    with pytest.raises(ConfigurationError, match=r"custom\(ratio\): its function 'add' raised ZeroDivisionError"):
+    with pytest.raises(AgentError, match=r"custom\(ratio\): its function 'add' raised ZeroDivisionError"):
         _state(tumbling("10ms"), broken).observe([b"a"], [0], [1])
     with pytest.raises(PlanError, match="needs a name"):
         aggregates.custom("", state=int, initial=int, add=fail, merge=int.__add__, result=float)

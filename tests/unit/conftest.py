@@ -1,4 +1,4 @@
-"""Keeps the metrics' tests from what other tests import."""
+"""Keeps tests of metrics from what other tests import."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What runs around the flights: containers, Prometheus with its alert rules, Grafana with its dashboards."""

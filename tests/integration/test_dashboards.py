@@ -1,0 +1,168 @@
+"""A real Prometheus scrapes two real workers of the flights: every query of every dashboard finds data."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka import Producer
+
+from compose.dashboards import BOARDS
+from streamserve.broker.probe import free_port
+from streamserve.broker.server import LocalBroker
+from tests.unit.compose.queries import filled
+from topologies.flights.feed import prepare, replay
+
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
+]
+
+ROOT = Path(__file__).parents[2]
+EVENTS = 32_000
+"""Flights until a month is over and its labels are in, so that live performance has a closed window."""
+READY_WITHIN_S = 180.0
+SCORED_WITHIN_S = 240.0
+HOST = "127.0.0.1"
+NO_TROUBLE = {
+    "on-call: Skipped, late and refused",
+    "on-call: Engine restarts in an hour",
+    "on-call: Alerts firing",
+    "model: Look-ups",
+}
+"""Panels of counters that nothing has counted yet in a run without such troubles: they show zero."""
+
+
+class Prometheus:
+    """A server with the committed configuration, which finds its workers by address and scrapes each second."""
+
+    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+        self.began = time.time()
+        self._url = f"http://{HOST}:{free_port(HOST)}"
+        shutil.copytree(ROOT / "compose" / "prometheus", folder)
+        config = yaml.safe_load((folder / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        for job in config["scrape_configs"]:
+            del job["dns_sd_configs"]
+            job["static_configs"] = [{"targets": [f"{HOST}:{port}" for port in ports]}]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        address = self._url.removeprefix("http://")
+        self.command = ["prometheus", "--config.file=prometheus.yml", f"--web.listen-address={address}"]
+        self.folder = folder
+
+    def series(self, query: str) -> list[dict[str, Any]]:
+        """Return what a query finds over the whole run, a value every five seconds."""
+        span = {"start": self.began, "end": time.time(), "step": 5}
+        return self._get("query_range", {"query": query, **span})["result"]
+
+    def value(self, query: str) -> float:
+        """Return the sum of what a query finds now."""
+        return sum(float(one["value"][1]) for one in self._get("query", {"query": query})["result"])
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Return the rules as the server evaluated them."""
+        return [rule for group in self._get("rules", {})["groups"] for rule in group["rules"]]
+
+    def _get(self, what: str, parameters: Mapping[str, object]) -> dict[str, Any]:
+        query = urllib.parse.urlencode({name: str(value) for name, value in parameters.items()})
+        with urllib.request.urlopen(f"{self._url}/api/v1/{what}?{query}", timeout=30) as answer:  # noqa: S310 - our own, on loopback
+            return json.load(answer)["data"]
+
+
+@contextmanager
+def running(command: Sequence[str], folder: Path, log: Path) -> Generator[None]:
+    """Run a program until the block ends, its output in a file."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def wait_ready(ports: Sequence[int]) -> None:
+    give_up = time.monotonic() + READY_WITHIN_S
+    for port in ports:
+        while True:
+            try:
+                urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=5).close()
+                break
+            except OSError:
+                assert time.monotonic() < give_up, f"worker on {port} is not ready"
+                time.sleep(0.5)
+
+
+def feed(brokers: str) -> None:
+    """Replay the flights, one record among them that is none."""
+    producer = Producer({"bootstrap.servers": brokers})
+    producer.produce("flights", b"{", b"JFK")
+    producer.flush(30)
+    replay(speed=1e9, first=EVENTS)
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus]:
+    folder = tmp_path_factory.mktemp("dashboards")
+    first = free_port(HOST)
+    ports = [first, first + 1]
+    with LocalBroker(folder / "broker") as broker, pytest.MonkeyPatch.context() as patched:
+        patched.setenv("STREAMSERVE_BOOTSTRAP_SERVERS", broker.address)
+        patched.setenv("STREAMSERVE_FEATURE_REPO", str(folder / "repo"))
+        prepare(folder / "repo", first=EVENTS)
+        work = [sys.executable, "-m", "streamserve", "run", "topologies.flights.app:app"]
+        server = Prometheus(folder / "prometheus", ports)
+        with (
+            running([*work, "--workers", "2", "--http-port", str(first)], ROOT, folder / "workers.log"),
+            running(server.command, server.folder, folder / "prometheus.log"),
+        ):
+            wait_ready(ports)
+            feed(broker.address)
+            wait_scored(server)
+            yield server
+
+
+def wait_scored(server: Prometheus) -> None:
+    """Wait until a month's live performance is on the page, and a while for rates."""
+    give_up = time.monotonic() + SCORED_WITHIN_S
+    while server.value('count (streamserve_performance{window="last", version="", slice=""})') == 0:
+        assert time.monotonic() < give_up, "no window of live performance has closed"
+        time.sleep(1)
+    time.sleep(10)
+
+
+def has_data(prometheus: Prometheus, query: str) -> bool:
+    numbers = (float(value) for one in prometheus.series(query) for _, value in one["values"])
+    return any(not math.isnan(number) for number in numbers)
+
+
+def test_every_query_of_every_dashboard_finds_data(prometheus: Prometheus) -> None:
+    queries = [(name, filled(query)) for board in BOARDS for name, query in board.expressions()]
+    assert [name for name, query in queries if not has_data(prometheus, query)] == []
+    bare = [(name, query.removesuffix(" or vector(0)")) for name, query in queries]
+    assert {name for name, query in bare if not has_data(prometheus, query)} <= NO_TROUBLE
+
+
+def test_latency_is_measured_from_the_moment_of_sending(prometheus: Prometheus) -> None:
+    latency = "sum (streamserve_event_to_commit_seconds_sum) / sum (streamserve_event_to_commit_seconds_count)"
+    assert 0 < prometheus.value(latency) < READY_WITHIN_S + SCORED_WITHIN_S
+
+
+def test_every_rule_is_evaluated_without_an_error(prometheus: Prometheus) -> None:
+    rules = prometheus.rules()
+    assert len(rules) > 20
+    assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}

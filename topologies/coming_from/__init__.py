@@ -1,0 +1,1 @@
+"""Coming from other engines: a Faust app ported, and what shows that both come to the same."""
