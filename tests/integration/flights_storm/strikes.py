@@ -15,7 +15,7 @@ __all__ = ["SESSION_S", "Storm", "Strike", "plan_strikes"]
 SESSION_S = 6.0
 """The workers' session: what a worker that stays away for longer owned goes to others. The broker takes no shorter."""
 
-_QUIET_S = 8.0
+_QUIET_S = 5.0
 _STALL_S = 180.0
 _FIRST, _LAST = 0.02, 0.9
 _LONGEST_WAIT_S = 0.5
