@@ -199,7 +199,8 @@ class Stream(Generic[V_co, K_co]):
     def filter(self, keep: Callable[[V_co], object]) -> Stream[V_co, K_co]:
         """Return the stream without the events for which ``keep`` is false; they are done, with no output.
 
-        What ``keep`` raises is the event's failure, as what the agent raises is.
+        What ``keep`` raises is the event's failure, as what the agent raises is. Of a list (``take``) it is asked about
+        all events before the agent sees the first.
         """
         return _FilteredStream(self, keep)
 

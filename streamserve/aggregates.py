@@ -124,7 +124,7 @@ def min(field: str) -> Aggregate[Any]: ...
 @overload
 def min(field: Callable[[Any], T]) -> Aggregate[T | None]: ...
 def min(field: Field) -> Aggregate[Any]:
-    """Return the least value of numbers, texts or instants (of one kind)."""
+    """Return the least value of numbers, texts or instants (of one kind; instants in UTC)."""
     return Aggregate("min", field)
 
 
@@ -133,7 +133,7 @@ def max(field: str) -> Aggregate[Any]: ...
 @overload
 def max(field: Callable[[Any], T]) -> Aggregate[T | None]: ...
 def max(field: Field) -> Aggregate[Any]:
-    """Return the greatest value of numbers, texts or instants (of one kind)."""
+    """Return the greatest value of numbers, texts or instants (of one kind; instants in UTC)."""
     return Aggregate("max", field)
 
 

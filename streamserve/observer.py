@@ -161,9 +161,10 @@ for _event in _EVENTS:
 def _listening(observer: Observer, event: str) -> Sequence[Callable[..., None]]:
     """Return the methods behind ``observer`` that do something at ``event``: of those behind several, each its own."""
     method: Any = getattr(observer, event)
-    if isinstance(observer, Observers) and method.__func__ is vars(Observers)[event]:
+    function = getattr(method, "__func__", None)  # what was put on the object itself has none
+    if isinstance(observer, Observers) and function is vars(Observers)[event]:
         return observer.listeners(event)
-    return () if method.__func__ is vars(Observer)[event] else (method,)
+    return () if function is vars(Observer)[event] else (method,)
 
 
 class CommittedOutcomes(Observers):

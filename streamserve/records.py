@@ -97,6 +97,18 @@ class Origin(NamedTuple):
     at: Coordinates
 
 
+class ResultOrigin(NamedTuple):
+    """Whose doing a message of ``size`` bytes is that a window came to, for a key and from a time on.
+
+    Times are in milliseconds since the epoch (UTC).
+    """
+
+    window: str
+    key: bytes
+    start_ms: int
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class Record(Generic[V_co, K_co]):
     """One record of a topic, its value and key decoded.

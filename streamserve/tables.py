@@ -27,7 +27,8 @@ class Table(Generic[TK, V]):
 
     An agent reads and writes the key of the record that it works on; another key raises ``WrongPartition``. What it
     writes becomes visible with the event's outputs, and not at all if the event fails. Values are not to be changed in
-    place: write ``table.update(key, fn)`` or set a new one.
+    place: write ``table.update(key, fn)`` or set a new one. Later events read what a value's JSON says: of a time in a
+    zone of its own, for example, the offset.
 
     Raises (from every operation):
         WrongPartition: the key is not that of the record.
@@ -57,7 +58,7 @@ class Table(Generic[TK, V]):
         """Let ``key`` have ``value``.
 
         Raises:
-            EncodeError: the value is not of the table's type.
+            EncodeError: the value is not of the table's type, or what is written could not be read back as one.
             OversizeError: it is longer than the table's changelog takes, before compression.
         """
         self._access.set(key, value)
@@ -81,7 +82,11 @@ class Table(Generic[TK, V]):
         return self._access.update(key, fn)
 
     def items(self) -> Iterator[tuple[TK, V]]:
-        """Iterate over keys and values of the record's partition, in byte order of keys."""
+        """Iterate over keys and values of the record's partition, in byte order of keys.
+
+        With ``ordering="key"`` events of other keys are under way at the same time, some of them later ones: what they
+        have finished is seen. ``ordering="partition"`` shows exactly what earlier events left.
+        """
         return self._access.items()
 
     @overload

@@ -25,7 +25,7 @@ from tests import BROKERS_VARIABLE
 ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
 DEMO_EVENTS = 3000
-TWO_AT_A_TIME = ("-n", "2", "--dist", "loadgroup")
+TWO_AT_A_TIME = ("-n", "2")
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"
 """Brokers of tests live for minutes at most: Java's thorough compiler takes half of the time of a start (measured)."""
 
@@ -67,6 +67,7 @@ def checks() -> list[Check]:
         Check("lint", [SCRIPTS / "ruff", "check", "."]),
         Check("imports", [SCRIPTS / "lint-imports", "--no-cache", "--no-logo"]),
         Check("schemas", [sys.executable, "-m", "streamserve.dataflow.schemas", "--check"]),
+        Check("errors", [sys.executable, "-m", "streamserve.ops.error_page", "--check"]),
         Check("types", [SCRIPTS / "basedpyright"]),
     ]
 

@@ -105,9 +105,8 @@ class DeclaresAgents(Declares):
         """Make a function an agent that sees up to ``max_size`` events at a time.
 
         It returns one result per event, in order: a value, which goes to every topic of ``to``, ``None`` to filter, or
-        ``Reject(reason)``. A batch whose
-        function raises is halved until only the event at fault is dead-lettered, so it must be free of side effects;
-        what it wrote to tables is undone. ``tables`` is as in ``agent``.
+        ``Reject(reason)``. A batch whose function raises is halved until only the event at fault is dead-lettered, so
+        it must be free of side effects; what it wrote to tables is undone. ``tables`` is as in ``agent``.
         """
         if max_size < 1:
             raise PlanError(f"batch_agent: max_size is the number of events at a time, at least 1, not {max_size}")

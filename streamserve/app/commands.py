@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,13 +33,15 @@ class DeclaresCommands(Declares):
         ['say-hello']
 
         Raises:
-            PlanError: another command has the name.
+            PlanError: another command has the name, or the function yields.
         """
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             chosen = checked(name or function.__name__.replace("_", "-"), "command")
             if chosen in self._declared.commands:
                 raise PlanError(f"command {chosen!r} is declared twice: give one of them name=")
+            if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+                raise PlanError(f"command {chosen!r} must not yield: what it writes goes through topic.send(...)")
             self._declared.commands[chosen] = function
             return function
 

@@ -35,9 +35,10 @@ class DeclaresTimers(Declares):
         """Run an async generator (with ``to``) or a coroutine (without) at every whole multiple of ``every``.
 
         Multiples count from the epoch, UTC. It runs once per owned partition (``per="partition"``), so once per
-        partition in the whole group; once in each worker (``"worker"``); or once in the whole app (``"app"``), with the
-        owner of partition 0. A time missed while no worker ran is not made up for. What it yields and sends goes into
-        the transaction that is open.
+        partition in the whole group; once in each worker that has any (``"worker"``); or once in the whole app
+        (``"app"``), with the owner of partition 0. A time missed while no worker ran is not made up for; one that comes
+        just when partitions change hands may be missed or come twice. What it yields and sends goes into the
+        transaction that is open.
         """
 
         def decorate(function: Callable[[], Any]) -> Agent[None, Any]:

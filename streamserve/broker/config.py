@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 HOST = "127.0.0.1"
 MAX_HEAP_MB = 1024
@@ -51,6 +52,9 @@ SETTINGS: Mapping[str, str] = {
     "group.consumer.min.heartbeat.interval.ms": "250",
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
 }
+
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+"""What a broker is told beside ``SETTINGS`` unless a test wants it otherwise."""
 
 _LOG4J = """\
 status = warn
@@ -116,24 +120,36 @@ class Layout:
         return f"-Dstreamserve.broker={self.data_dir}"
 
 
-def write_settings(layout: Layout, class_path: Iterable[Path], *, port: int, controller_port: int) -> None:
-    """Write all that the broker reads at its start."""
+def write_settings(
+    layout: Layout,
+    class_path: Iterable[Path],
+    *,
+    port: int,
+    controller_port: int,
+    settings: Mapping[str, str] = NO_SETTINGS,
+) -> None:
+    """Write all that the broker reads at its start; ``settings`` are Kafka's, before ours."""
     layout.data_dir.mkdir(parents=True, exist_ok=True)
-    layout.settings.write_text(server_properties(layout.topics, port=port, controller_port=controller_port))
+    layout.settings.write_text(
+        server_properties(layout.topics, port=port, controller_port=controller_port, settings=settings)
+    )
     layout.log_settings.write_text(_LOG4J)
     layout.class_path.write_text(class_path_argument(class_path))
 
 
-def server_properties(topics: Path, *, port: int, controller_port: int) -> str:
-    """Return Kafka's settings for one node that is broker and controller."""
-    settings = {
+def server_properties(
+    topics: Path, *, port: int, controller_port: int, settings: Mapping[str, str] = NO_SETTINGS
+) -> str:
+    """Return Kafka's settings for one node that is broker and controller; addresses and folders are always ours."""
+    merged = {
         **SETTINGS,
+        **settings,
         "log.dirs": str(topics),
         "listeners": f"BROKER://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
         "advertised.listeners": f"BROKER://{HOST}:{port}",
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
     }
-    return "".join(f"{key}={value}\n" for key, value in settings.items())
+    return "".join(f"{key}={value}\n" for key, value in merged.items())
 
 
 def class_path_argument(jars: Iterable[Path]) -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 
 from streamserve.broker.config import HOST, Layout, java_arguments, write_settings
 from streamserve.broker.distribution import Distribution
@@ -38,13 +39,13 @@ def port_taken(port: int) -> LocalBrokerError:
     return LocalBrokerError(f"port {port} is taken{f' by {holder}' if holder else ''}: {remedy}")
 
 
-def launch(layout: Layout, java: Java, kafka: Distribution, port: int) -> int:
+def launch(layout: Layout, java: Java, kafka: Distribution, port: int, settings: Mapping[str, str]) -> int:
     """Write the settings, format a new folder, spawn the broker apart from this process, and return its id.
 
     Raises:
         LocalBrokerError: The folder cannot be formatted.
     """
-    write_settings(layout, kafka.class_path, port=port, controller_port=free_port(HOST))
+    write_settings(layout, kafka.class_path, port=port, controller_port=free_port(HOST), settings=settings)
     if layout.log.exists():
         layout.log.replace(layout.log.with_suffix(".log.1"))
     if not (layout.topics / "meta.properties").exists():

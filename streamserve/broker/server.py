@@ -7,7 +7,7 @@ running on its own until ``stop``; ``LocalBroker`` ends it with the process that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Self
 
-from streamserve.broker.config import HOST, Layout
+from streamserve.broker.config import HOST, NO_SETTINGS, Layout
 from streamserve.broker.distribution import Distribution, find_distribution
 from streamserve.broker.java import Java, find_java
 from streamserve.broker.launch import EndedAtStart, launch, port_taken, wait_until_ready
@@ -67,7 +67,11 @@ def status(data_dir: Path | None = None) -> RunningBroker | None:
 
 
 def start(
-    data_dir: Path | None = None, *, port: int | None = None, on_spawn: OnSpawn = lambda _broker: None
+    data_dir: Path | None = None,
+    *,
+    port: int | None = None,
+    on_spawn: OnSpawn = lambda _broker: None,
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> RunningBroker:
     """Start a broker that runs until ``stop``, and return when it answers.
 
@@ -77,6 +81,7 @@ def start(
         data_dir: Its folder; default: one in the user's state folder.
         port: Where it listens on 127.0.0.1; 0 takes a free one; default: 9092, or wherever it runs already.
         on_spawn: Called as soon as there is a new process, before it answers.
+        settings: Kafka's settings where they are to differ from ours (``broker.config.SETTINGS``).
 
     Raises:
         LocalBrokerError: There is no Java, the jars cannot be had, the port is taken, or Kafka ended at its start.
@@ -85,7 +90,7 @@ def start(
     with exclusive(layout.lock):
         running = status(layout.data_dir)
         if running is None:
-            return _start(layout, DEFAULT_PORT if port is None else port, on_spawn)
+            return _start(layout, DEFAULT_PORT if port is None else port, on_spawn, settings)
         if port and port != running.port:
             raise LocalBrokerError(
                 f"the broker of {layout.data_dir} runs already, at {running.address}: "
@@ -119,12 +124,16 @@ class LocalBroker:
     Args:
         data_dir: Its folder, which is kept; default: a temporary one, removed after a good end.
         port: Where it listens on 127.0.0.1; 0 takes a free one.
+        settings: Kafka's settings where they are to differ from ours.
     """
 
-    def __init__(self, data_dir: Path | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self, data_dir: Path | None = None, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS
+    ) -> None:
         self._is_temporary = data_dir is None
         self._data_dir = data_dir or Path(mkdtemp(prefix="streamserve-broker-"))
         self._port = port
+        self._settings = settings
         self._running: RunningBroker | None = None
         self._guard: Guard | None = None
 
@@ -153,7 +162,7 @@ class LocalBroker:
                 "use it by that address, or give another data folder"
             )
         try:
-            self._running = start(self._data_dir, port=self._port, on_spawn=self._watch)
+            self._running = start(self._data_dir, port=self._port, on_spawn=self._watch, settings=self._settings)
         except BaseException:  # Ctrl-C too: nothing must stay behind
             self.stop()
             raise
@@ -194,22 +203,24 @@ def _layout(data_dir: Path | None) -> Layout:
     return Layout((data_dir or default_data_dir()).absolute())
 
 
-def _start(layout: Layout, port: int, on_spawn: OnSpawn) -> RunningBroker:
+def _start(layout: Layout, port: int, on_spawn: OnSpawn, settings: Mapping[str, str]) -> RunningBroker:
     """Start once; and again while a port that was chosen here is taken by another program in the meantime."""
     if port and not is_free(HOST, port):
         raise port_taken(port)
     java, kafka = find_java(), find_distribution()
     for _ in range(_ATTEMPTS - 1):
         try:
-            return _start_once(layout, java, kafka, port or free_port(HOST), on_spawn)
+            return _start_once(layout, java, kafka, port or free_port(HOST), on_spawn, settings)
         except EndedAtStart as ended:
             if not ended.port_was_taken:
                 raise
-    return _start_once(layout, java, kafka, port or free_port(HOST), on_spawn)
+    return _start_once(layout, java, kafka, port or free_port(HOST), on_spawn, settings)
 
 
-def _start_once(layout: Layout, java: Java, kafka: Distribution, port: int, on_spawn: OnSpawn) -> RunningBroker:
-    pid = launch(layout, java, kafka, port)
+def _start_once(
+    layout: Layout, java: Java, kafka: Distribution, port: int, on_spawn: OnSpawn, settings: Mapping[str, str]
+) -> RunningBroker:
+    pid = launch(layout, java, kafka, port, settings)
     running = RunningBroker(
         address=f"{HOST}:{port}",
         pid=pid,

@@ -17,7 +17,10 @@ from streamserve.errors import StreamserveError
 
 __all__ = ["main"]
 
-_GROUPS = ("demo", "new", "broker", "run", "check", "graph", "topics", "tables", "send", "call", "lag", "bench")
+_GROUPS = (
+    *("demo", "new", "broker", "run", "check", "doctor", "graph"),
+    *("topics", "tables", "send", "call", "lag", "bench"),
+)
 """The modules, in the order of their help."""
 
 

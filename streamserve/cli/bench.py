@@ -19,6 +19,12 @@ Brokers = Annotated[
     str | None,
     typer.Option(help="Kafka to measure on (default: a local broker for this run).", show_default=False),
 ]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False, metavar="FILE", help="Draw it as SVG into this file (extra: plots).", show_default=False
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
@@ -27,7 +33,13 @@ def register(main: typer.Typer) -> None:
     main.command("bench")(bench)
 
 
-def bench(events: Events = 1_000_000, rounds: Rounds = 3, brokers: Brokers = None, as_json: AsJson = False) -> None:
+def bench(
+    events: Events = 1_000_000,
+    rounds: Rounds = 3,
+    brokers: Brokers = None,
+    as_json: AsJson = False,
+    plot: Plot = None,
+) -> None:
     """Measure app.score, a one-event agent and app.score with Feast as a ratio to a hand-written loop, and latency.
 
     Each is measured in a fresh process: 126-byte JSON events, six features, a model of 100 trees, ADWIN, exactly once
@@ -40,6 +52,7 @@ def bench(events: Events = 1_000_000, rounds: Rounds = 3, brokers: Brokers = Non
     options = ["--events", str(events), "--rounds", str(rounds)]
     options += ["--brokers", brokers] if brokers else []
     options += ["--json"] if as_json else []
+    options += ["--plot", str(plot.absolute())] if plot else []
     os.chdir(_CHECKOUT)
     os.execv(sys.executable, [sys.executable, "-m", "tests.benchmarks", "suite", *options])  # noqa: S606 - signals and exit code become the suite's
 

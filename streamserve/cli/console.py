@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-__all__ = ["fail", "note", "print_json", "print_table", "progress_bar"]
+__all__ = ["fail", "note", "print_json", "print_table", "progress_bar", "waiting"]
 
 
 def fail(error: object, *, code: int = 1) -> NoReturn:
@@ -50,3 +50,10 @@ def progress_bar(what: str) -> Generator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+@contextmanager
+def waiting(what: str) -> Generator[None]:
+    """Tell a terminal's user what takes a moment, on standard error, while the block runs."""
+    with Console(stderr=True).status(what):
+        yield

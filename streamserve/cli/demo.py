@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,15 @@ Speed = Annotated[
     float | None,
     typer.Option(min=1, help="Replay at this multiple of real time (default: as fast as it goes).", show_default=False),
 ]
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        file_okay=False,
+        metavar="FOLDER",
+        help="Draw drift, live quality and the summary as SVG files (extra: plots).",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line; progress to stderr.")]
 
 
@@ -43,6 +53,7 @@ def demo(
     brokers: Brokers = None,
     recreate: Recreate = False,
     speed: Speed = None,
+    plots: Plots = None,
 ) -> None:
     """Replay the flights of New York in 2013: features, predictions, drift, and every record counted at the end.
 
@@ -61,7 +72,9 @@ def demo(
         raise typer.BadParameter(
             "it is for --brokers: a broker of the demo's own starts empty", param_hint="--recreate"
         )
-    options = Options(events=events, workers=workers, kills=chaos, brokers=brokers, recreate=recreate, speed=speed)
+    options = Options(
+        events=events, workers=workers, kills=chaos, brokers=brokers, recreate=recreate, speed=speed, plots=plots
+    )
     summary = run_demo(options, Screen(Console(stderr=True)))
     if as_json:
         typer.echo(summary.as_json())

@@ -92,4 +92,7 @@ def _prepare(folder: Path) -> None:
     script = folder / "feature_repo" / "prepare.py"
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)  # noqa: S603 - ours
     if ended.returncode != 0:
-        raise ConfigurationError(f"{script} failed with exit code {ended.returncode}:\n{ended.stderr.strip()}")
+        raise ConfigurationError(
+            f"{script} failed with exit code {ended.returncode}; all files are written, so run it again once this is"
+            f" mended:\n{ended.stderr.strip()}"
+        )

@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from streamserve.cli.completion import complete_apps
+
 AppName = Annotated[
     str,
     typer.Argument(
         metavar="MODULE:APP",
         help="The app: a module, importable from here, and the app's name in it.",
         show_default=False,
+        autocompletion=complete_apps,
     ),
 ]
 Brokers = Annotated[

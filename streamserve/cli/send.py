@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamserve.cli.completion import complete_topics
 from streamserve.cli.options import AppName, AsJson, Brokers
 from streamserve.errors import DecodeError, EncodeError, TopicError
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from streamserve.records import Coordinates
     from streamserve.settings import Settings
 
-TopicName = Annotated[str, typer.Argument(metavar="TOPIC", help="One of the app's topics.", show_default=False)]
+TopicName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TOPIC", help="One of the app's topics.", show_default=False, autocompletion=complete_topics
+    ),
+]
 Event = Annotated[
     str, typer.Argument(metavar="[EVENT]", help="The event as JSON, or - for one in each line of standard input.")
 ]

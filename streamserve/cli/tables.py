@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamserve.cli.completion import complete_tables
 from streamserve.cli.options import AppName, AsJson, Brokers
 
 if TYPE_CHECKING:
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
     from streamserve.dataflow.plan import Plan, TableNode
     from streamserve.settings import Settings
 
-TableName = Annotated[str, typer.Argument(metavar="TABLE", help="The table's name in the app.", show_default=False)]
+TableName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE", help="The table's name in the app.", show_default=False, autocompletion=complete_tables
+    ),
+]
 Key = Annotated[str | None, typer.Option("--key", help="Show the value of this key only.", show_default=False)]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="Show at most so many keys.")]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from streamserve.errors import RecordError
 from streamserve.kafka.marks import Progress, TopicPartitionKey
-from streamserve.records import Coordinates, Emission, Headers, RawRecord
+from streamserve.records import Coordinates, Emission, Headers, RawRecord, ResultOrigin
 
 T = TypeVar("T")
+
+Cause: TypeAlias = Coordinates | ResultOrigin | None
+"""What led to a message: a record, a window's result, or nothing that a dead letter could stand for."""
 
 
 def coordinates_of(record: RawRecord) -> Coordinates:
@@ -182,9 +185,7 @@ class StepOutput:
 
     step: str
     columns: list[OutputColumns] = field(default_factory=list[OutputColumns])
-    messages: list[tuple[Emission, Coordinates | None]] = field(
-        default_factory=list[tuple[Emission, "Coordinates | None"]]
-    )
+    messages: list[tuple[Emission, Cause]] = field(default_factory=list[tuple[Emission, "Cause"]])
     failures: list[Failure] = field(default_factory=list[Failure])
     lost: list[LostResult] = field(default_factory=list[LostResult])
 

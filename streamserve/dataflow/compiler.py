@@ -235,6 +235,7 @@ class Compiler:
             self._writers[node.to] if node.to is not None else None,
             key if isinstance(key, str) else None,
             self._observer,
+            self._policy.quarantine.refuses_result,
         )
 
     def _decode_failures(self, batch: RecordBatch) -> StepOutput | None:

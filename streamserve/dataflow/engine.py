@@ -81,7 +81,7 @@ class Engine:
         partitions: Mapping[str, int],
     ) -> None:
         self.clock = clock
-        self._joined = False
+        self._joined = False  # whether it has its share of the group's partitions, none perhaps
         self.current: RecordBatch | None = None
         self.healthy = False
         """Whether this incarnation committed anything, or had nothing to do for a while."""
@@ -225,7 +225,7 @@ class Engine:
         return self._reading.take(records, singly=singly) if records else self._reading.release(singly=singly)
 
     def _idle_seconds(self) -> float:
-        return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next())
+        return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next()) if self.groups else _IDLE_SECONDS
 
     def _admit(self, batch: RecordBatch) -> RecordBatch:
         """Let ``batch`` into the dataflow as part of the open transaction."""
@@ -259,7 +259,8 @@ class Engine:
 
         Timers of partitions go with those of the app's first part, so that each has one owner.
         """
-        if not self.groups or not self._plan.timers:
+        if not self.groups:
+            self._stand_by()
             return []
         first = self._plan.parts[0].name
         owned = sorted(partition for part, partition in self.groups if part == first)
@@ -267,6 +268,14 @@ class Engine:
         if ticks:
             self._move(self.groups.values())
         return ticks
+
+    def _stand_by(self) -> None:
+        """Let timers pass that others run, while this worker has nothing and is given nothing.
+
+        What comes due while partitions change hands is kept for who gets them.
+        """
+        if self._joined and not self._handover.busy:
+            self.stations.schedule.pass_over()
 
     def _move(self, groups: Iterable[Group]) -> None:
         """Have the transaction commit the positions of ``groups`` once more: without any it would not be fenced."""
@@ -331,6 +340,7 @@ class Engine:
         self._pending.clear()
         self._reading.forget()
         self._handover.forget()
+        self._joined = False
         self._observer.ready(False, "waiting for partitions")
         if lost:
             self.transaction.abort()

@@ -21,7 +21,10 @@ _RECOMMIT_SECONDS = 24 * 3600.0
 
 
 class Housekeeping:
-    """Knows what is due; ``is_due`` is asked after each transaction, and all else once it says so."""
+    """Knows what is due.
+
+    After each transaction garbage is collected, if it is time, and ``is_due`` asked; all else is for when it says so.
+    """
 
     def __init__(self, plan: Plan, consumer: GroupConsumer, clock: Clock, observer: Observer) -> None:
         self._plan = plan

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.driver import INSTANCES, Outcomes, agent_error, never_reads, outside_event, places
-from streamserve.dataflow.effects import Gather, InEventLoop, Next, Send, Take, Target
+from streamserve.dataflow.effects import Effect, Gather, InEventLoop, Next, Send, Take, Target
 from streamserve.dataflow.instances import Lots
 from streamserve.dataflow.plan import Ordering
 from streamserve.dataflow.scope import EventScopes, current, finish_event
@@ -24,21 +24,50 @@ from streamserve.state.ended import Ended
 _LETTING_GO_SECONDS = 5.0
 
 
-class _Task:
-    """One instance: its queue of rows, the row it works on, and how it is woken."""
+class _Event:
+    """One event, or several that are taken together, from when its instance is given it to when it is done."""
 
-    __slots__ = ("asyncio_task", "lots", "outputs", "queue", "row", "wakeup")
+    __slots__ = ("failed",)
 
     def __init__(self) -> None:
+        self.failed = False
+
+
+class _Task:
+    """One instance: its queue of rows, the row it works on, and how it is woken.
+
+    ``event`` is new with each event, and ``None`` between them; tasks that the agent starts inherit it. Those that are
+    left when the instance ``ended`` come to nothing: its event comes again, with tasks of its own.
+    """
+
+    __slots__ = ("agent", "asyncio_task", "ended", "event", "lots", "outputs", "queue", "row", "wakeup")
+
+    def __init__(self, agent: str) -> None:
+        self.agent = agent
         self.queue: deque[int] = deque()
         self.row: int | None = None
+        self.event: _Event | None = None
+        self.ended = False
         self.lots = Lots()
         self.outputs: list[Any] = []
         self.wakeup: asyncio.Future[None] | None = None
         self.asyncio_task: asyncio.Task[None] | None = None
 
+    def begin(self, row: int) -> None:
+        """Work on ``row``, and on those taken with it, from now on."""
+        self.row, self.event = row, _Event()
+        _event.set(self.event)
+
+    @property
+    def is_outlived(self) -> bool:
+        """Return whether what runs is a task that was started for an event of this instance that is done."""
+        return self.ended or (_event.get() is not self.event and asyncio.current_task() is not self.asyncio_task)
+
 
 _current: ContextVar[_Task] = ContextVar("streamserve_instance")
+
+_event: ContextVar[_Event | None] = ContextVar("streamserve_event", default=None)
+"""The event for which a task was started, or its instance works."""
 
 
 class IoDriver:
@@ -68,7 +97,7 @@ class IoDriver:
         self._scoped = scoped
         self._events: Sequence[Any] = ()
         self._loop = loop
-        self._tasks = [_Task() for _ in range(instances)]
+        self._tasks = [_Task(name) for _ in range(instances)]
         self._outcomes = Outcomes(0)
         self._batch: RecordBatch | None = None
         self._open = 0
@@ -159,7 +188,8 @@ class IoDriver:
     async def _next_event(self, task: _Task, *, as_record: bool) -> Any:
         """Finish the instance's event and wait for its next."""
         batch = await self._refilled(task)
-        row = task.row = task.queue.popleft()
+        row = task.queue.popleft()
+        task.begin(row)
         return self._record_of(batch, row) if as_record else self._events[row]
 
     async def _next_list(self, task: _Task, wants: Take) -> list[Any]:
@@ -167,7 +197,7 @@ class IoDriver:
         self._list_size = wants.size
         batch = await self._refilled(task)
         rows = task.lots.next(task.queue, wants.size)
-        task.row = rows[-1]
+        task.begin(rows[-1])
         if len(rows) > 1:
             self._outcomes.lots[rows[-1]] = rows
         return [self._record_of(batch, row) if wants.whole else self._events[row] for row in rows]
@@ -200,6 +230,8 @@ class IoDriver:
             self._stop(outside_event(self._name, raised))
             return
         task.outputs = []
+        if task.event is not None:
+            task.event.failed = True
         if len(task.lots.of(task.row)) > 1:
             self._take_again(task, task.row)
             return
@@ -213,15 +245,26 @@ class IoDriver:
         self._outcomes.forget(row)
         del self._outcomes.lots[row]
         task.lots.halve(task.queue)
-        task.row = None
+        task.row = task.event = None
         for target in self._targets:
             target.forget(rows)
+        self._withdraw(rows)
+
+    def _withdraw(self, rows: Collection[int]) -> None:
+        """Answer nothing that tasks still ask for ``rows``: they are asked for anew."""
+        waiting, self._waiting = self._waiting, {}
+        for target, asked in waiting.items():
+            if left := [request for request in asked if request[0] not in rows]:
+                self._waiting[target] = left
+            for row, _, future in asked:
+                if row in rows:
+                    future.cancel()
 
     def _close_row(self, task: _Task) -> None:
         self._end_scope()
         if task.row is not None:
             self._open -= len(task.lots.of(task.row))
-        task.row = None
+        task.row = task.event = None
         if self._open == 0 and self._done is not None and not self._done.done():
             self._done.set_result(None)
 
@@ -231,11 +274,14 @@ class IoDriver:
             scope.pending.changes = self._ended
 
     def _refuse(self, table: str) -> NoReturn:
-        """End the app: a task that outlives its event asks for a table, and what it writes would be lost."""
-        outlived = ConfigurationError(
-            f"agent {self._name!r}: a task that was started for an event uses table {table!r} after the event is done,"
-            " when nothing commits its changes any more: await it before asking for the next event (asyncio.TaskGroup)"
-        )
+        """End the app: a task that outlives its event asks for a table, and what it writes would be lost.
+
+        Raises:
+            CancelledError: it would be lost in any case.
+        """
+        if _is_in_vain():
+            raise asyncio.CancelledError
+        outlived = _outlived(self._name, f"uses table {table!r}")
         self._stop(outlived)
         raise outlived
 
@@ -246,15 +292,24 @@ class IoDriver:
                 waiting.set_result(None)
 
     def _submit(self, effect: Any) -> Awaitable[Any]:
-        """Turn an effect of the running task into a future."""
+        """Turn an effect of the running task into a future.
+
+        Raises:
+            ConfigurationError: the event that the task was started for is done.
+        """
         if isinstance(effect, Next):
             return self._next_event(_current.get(), as_record=effect.whole)
         if isinstance(effect, Take):
             return self._next_list(_current.get(), effect)
         if isinstance(effect, Gather):
             return _tuple_of(effect.parts)
+        task = _current.get()
+        if task.is_outlived:
+            outlived = refusal_of(effect)
+            self._stop(outlived)
+            raise outlived
         future: asyncio.Future[Any] = self._loop.create_future()
-        row = _current.get().row
+        row = task.row
         if row is None:
             future.set_exception(outside_event(self._name))
         elif isinstance(effect, Send):
@@ -264,7 +319,7 @@ class IoDriver:
             target, payload = effect
             if self._list_size and self._batch is not None:
                 self._targets.add(target)
-                row = _current.get().lots.meant(payload, row, self._batch.values)
+                row = task.lots.meant(payload, row, self._batch.values)
             self._waiting.setdefault(target, []).append((row, payload, future))
             self._plan_flush()
         return future
@@ -299,11 +354,45 @@ class IoDriver:
     def close(self) -> None:
         """Cancel all instances and give them a few seconds to let go."""
         self._closing = True
+        for task in self._tasks:
+            task.event, task.ended = None, True
         running = [task.asyncio_task for task in self._tasks if task.asyncio_task and not task.asyncio_task.done()]
         for task in running:
             task.cancel()
         if running:
             self._loop.run_until_complete(asyncio.wait(running, timeout=_LETTING_GO_SECONDS))
+
+
+def runs_for_agent() -> bool:
+    """Return whether what runs is an instance of an agent with ``io=True``, or a task that it started."""
+    return _current.get(None) is not None
+
+
+def refusal_of(effect: Effect) -> ConfigurationError:
+    """Return why the running task of an agent may not perform ``effect``: its event is done.
+
+    Raises:
+        CancelledError: its event has failed, so that the task is one of ``asyncio.gather`` perhaps that nobody awaits
+            any more, or its instance is over, since the engine starts anew.
+    """
+    task = _current.get()
+    if _is_in_vain():
+        raise asyncio.CancelledError
+    does = f"sends to topic {effect.topic!r}" if isinstance(effect, Send) else "asks features or a model"
+    return _outlived(task.agent, does)
+
+
+def _is_in_vain() -> bool:
+    """Return whether what the running task does comes to nothing, whenever it does it."""
+    task, event = _current.get(), _event.get()
+    return task.ended or (event is not None and event.failed)
+
+
+def _outlived(agent: str, does: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"agent {agent!r}: a task that was started for an event {does} after the event is done, when nothing"
+        " commits it with the event any more: await it before asking for the next event (asyncio.TaskGroup)"
+    )
 
 
 async def _tuple_of(parts: Sequence[Awaitable[Any]]) -> tuple[Any, ...]:

@@ -65,11 +65,6 @@ class _OfBatch:
         return self.batch.part
 
     @property
-    def partitions(self) -> Sequence[int]:
-        """Return the partitions of the batch."""
-        return sorted(set(self.batch.partitions))
-
-    @property
     def windows(self) -> Mapping[str, Sequence[Any]]:
         """Return the windows' aggregates as the rows of the batch see them."""
         return self.batch.windows
@@ -97,6 +92,11 @@ class EventScope(_OfBatch, msgspec.Struct, eq=False):
             DecodeError: its key is not text.
         """
         return self.record_of(self.batch, self.row)
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Return the event's partition: which others are in the batch is a matter of chance."""
+        return (self.batch.partitions[self.row],)
 
     def locate(self, key: bytes) -> GroupKey:
         """Return the group of the event."""
@@ -134,7 +134,7 @@ class EventScopes(Sequence[EventScope]):
 
 
 class BatchScope(_OfBatch):
-    """The rows of a batch agent, which stand or fall together: its tables hold the keys of their records."""
+    """Rows that stand or fall together, of a batch agent or of a list: tables hold the keys of their records."""
 
     __slots__ = ("_by_key", "_rows", "batch", "pending")
 
@@ -143,6 +143,11 @@ class BatchScope(_OfBatch):
         self.pending = Pending(0)
         self._rows = rows
         self._by_key: dict[bytes | None, int] = {}
+
+    @property
+    def partitions(self) -> Sequence[int]:
+        """Return the partitions of the rows."""
+        return sorted({self.batch.partitions[row] for row in self._rows})
 
     def locate(self, key: bytes) -> GroupKey:
         """Return the group of ``key``; of several rows with it, the last counts."""

@@ -29,6 +29,9 @@ from streamserve.state.windows import WindowedState
 _ENVELOPE_BYTES = 1024
 """Room beside a value for its key, its time and what Kafka writes around them."""
 
+_EXACT = (int, str, bool, bytes)
+"""Types whose values come back from JSON, or as the bytes that they are, as they were."""
+
 
 class States:
     """Makes what lives with a partition group, by name.
@@ -117,4 +120,5 @@ def definition_of(node: TableNode) -> TableDefinition[Any]:
         node.ttl_ms,
         is_frozen=is_immutable(node.value_type),
         migrate=node.migrate,
+        exact=node.value_type if node.value_type in _EXACT else None,
     )

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from streamserve.dataflow.batch import OutputColumns, StepOutput
+from streamserve.dataflow.batch import Cause, OutputColumns, StepOutput
+from streamserve.kafka.deliveries import Maker
 from streamserve.kafka.transaction import Transaction
 from streamserve.observer import Observer
-from streamserve.records import Origin
+from streamserve.records import Origin, ResultOrigin
 
 __all__ = ["write_output"]
 
 
 def write_output(output: StepOutput, transaction: Transaction, observer: Observer) -> None:
-    """Produce what a step made; each message says of which input it was made, should the broker refuse it."""
+    """Produce what a step made; each message says what it was made of, should the broker refuse it."""
     for columns in output.columns:
         transaction.produce_columns(
             columns.topic,
@@ -28,10 +29,16 @@ def write_output(output: StepOutput, transaction: Transaction, observer: Observe
         observer.emitted(columns.topic, len(columns.values))
     if not output.messages:
         return
-    for emission, place in output.messages:
-        transaction.produce_one(emission, Origin(output.step, place) if place else f"step {output.step!r}")
+    for emission, cause in output.messages:
+        transaction.produce_one(emission, _maker(output.step, cause))
     for topic, messages in Counter(emission.topic for emission, _ in output.messages).items():
         observer.emitted(topic, messages)
+
+
+def _maker(step: str, cause: Cause) -> Maker:
+    if cause is None:
+        return f"step {step!r}"
+    return cause if isinstance(cause, ResultOrigin) else Origin(step, cause)
 
 
 def _origins(step: str, columns: OutputColumns) -> Callable[[], Sequence[Origin]]:

@@ -54,6 +54,7 @@ class Deadline:
             try:
                 result, error = runner.wait(self._seconds)
             except Empty:
+                runner.end()  # when the call ends after all
                 raise failure_named("_TIMED_OUT", f"the client did not come back within {self._seconds:g} s") from None
             self._runner = runner
             if error is not None:
@@ -86,6 +87,7 @@ class _Runner:
         return self._ends.get(timeout=seconds)
 
     def end(self) -> None:
+        """Let the thread go once its call has ended."""
         self._calls.put(None)
 
     def _work(self) -> None:

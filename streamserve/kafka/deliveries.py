@@ -10,10 +10,10 @@ from confluent_kafka import KafkaError, Message
 from streamserve.errors import ConfigurationError, EngineRestart, TransactionAborted
 from streamserve.kafka.errors import refusal
 from streamserve.kafka.quarantine import Quarantine
-from streamserve.records import Origin
+from streamserve.records import Origin, ResultOrigin
 
-Maker: TypeAlias = Origin | str
-"""Who made a message: a step of an input record, or in words where no record led to it."""
+Maker: TypeAlias = Origin | ResultOrigin | str
+"""Who made a message: a step of an input record, a window, or in words what no dead letter can stand for."""
 
 OnDelivery: TypeAlias = Callable[[KafkaError | None, Message], None]
 
@@ -51,11 +51,14 @@ class Deliveries:
         return on_delivery
 
     def _blame(self, maker: Maker, topic: str, what: str) -> None:
-        """Set aside the input that led to an oversize message; without one, nothing but a larger limit helps.
+        """Set aside the input or the result that led to an oversize message; else nothing but a larger limit helps.
 
         Raises:
-            ConfigurationError: no input led to it, or it was a dead letter already.
+            ConfigurationError: neither led to it, or it was a dead letter already.
         """
+        if isinstance(maker, ResultOrigin):
+            self._quarantine.refuse_result(maker)
+            return
         remedy = f"raise max.message.bytes of {topic!r} or produce less"
         if not isinstance(maker, Origin):
             raise ConfigurationError(f"{topic!r} refuses the {what} made by {maker} as too large: {remedy}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -112,28 +112,33 @@ class Producers:
         time out.
         """
         deadline = time.monotonic() + FLUSH_SECONDS
-        try:
+        with _found_fatal():
             while (left := self.current.flush(_FLUSH_STEP_SECONDS)) and not hopeless() and time.monotonic() < deadline:
                 pass
-        except SystemError as error:
-            # The client raises a fatal error from a callback, and loses it when delivery reports follow in the same
-            # call: then Python finds a result without one (confluent-kafka 2.16, fenced in the midst of a flush).
-            raise failure_named("_FATAL", "the client lost the reason; it may have been fenced") from error
         return left
+
+    def serve(self, seconds: float = 0.0) -> None:
+        """Take delivery reports and errors that are there; where there are none, wait up to ``seconds`` for one.
+
+        Raises:
+            KafkaException: the client cannot go on.
+        """
+        with _found_fatal():
+            self.current.poll(seconds)
 
     def _wait_for_room(self) -> None:
         """Let librdkafka send until its queue has room again."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while len(self.current) > 0 and time.monotonic() < deadline:
             before = len(self.current)
-            self.current.poll(0.05)
+            self.serve(0.05)
             if len(self.current) < before:
                 return
 
     def broken_by(self, error: KafkaError) -> KafkaError:
         """Return what broke the open transaction before ``error``: the client tells it to transaction calls only."""
         try:
-            self.current.poll(0)  # delivery reports first: they may name the message
+            self.serve()  # delivery reports first: they may name the message
             self.current.begin_transaction()
         except KafkaException as exception:
             return kafka_error(exception)
@@ -142,7 +147,20 @@ class Producers:
     def close(self) -> None:
         """Let go of both; what is unsent is dropped, never committed."""
         for producer in self._both:
-            with suppress(KafkaException, StreamserveError):  # fenced or refused: it says so at every call
+            with suppress(KafkaException, StreamserveError), _found_fatal():  # it was fenced or refused
                 producer.purge()
                 producer.poll(0)
         self._both.clear()
+
+
+@contextmanager
+def _found_fatal() -> Generator[None]:
+    """Raise ``_FATAL`` where the client lost a fatal error.
+
+    It raises one from a callback, and loses it when delivery reports follow in the same call: then Python finds a
+    result without one (confluent-kafka 2.16, fenced in the midst of a flush).
+    """
+    try:
+        yield
+    except SystemError as error:
+        raise failure_named("_FATAL", "the client lost the reason; it may have been fenced") from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from streamserve.errors import ConfigurationError, OversizeError, RecordError
 from streamserve.kafka.marks import TopicPartitionKey
-from streamserve.records import Origin
+from streamserve.records import Origin, ResultOrigin
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class Quarantine:
     It stays careful until it has committed what the aborted transaction held (``suspects``: next offsets). If nothing
     was refused on the way, it was not a message that was too large but a batch of them: messages are sent ``alone``
     from then on. ``one_by_one`` does the same for user operators that raised: records are taken one at a time until
-    one raises again, or all suspects are committed.
+    one raises again, or all suspects are committed. Inputs that an agent took as one list stand or fall ``together``.
 
     >>> quarantine = Quarantine(careful=True)
     >>> quarantine.suspect({("in", 0): 500})
@@ -34,6 +34,13 @@ class Quarantine:
     alone: bool = False
     refused: dict[Origin, RecordError] = field(default_factory=dict[Origin, RecordError])
     suspects: dict[TopicPartitionKey, int] = field(default_factory=dict[TopicPartitionKey, int])
+    together: dict[Origin, Sequence[Origin]] = field(default_factory=dict[Origin, Sequence[Origin]])
+    """All inputs behind what is sent in the name of one of them; noted while ``careful``."""
+    results: dict[tuple[str, bytes, int], int] = field(default_factory=dict[tuple[str, bytes, int], int])
+    """From how many bytes on results of a window, for a key and a start, are refused.
+
+    They are kept while the process lives: one that is written at every change is only going to grow.
+    """
     _named: bool = False
 
     @property
@@ -52,15 +59,26 @@ class Quarantine:
             self.suspects[place] = max(position, self.suspects.get(place, 0))
 
     def refuse(self, origin: Origin, text: str) -> None:
-        """Remember that the broker refuses what ``origin`` leads to.
+        """Remember that the broker refuses what ``origin`` leads to, with those that it was taken together with.
 
         Raises:
             ConfigurationError: it was refused before, so this was its dead letter.
         """
         if origin in self.refused:
             raise ConfigurationError(f"{text}; its dead letter is refused as well")
-        self.refused[origin] = OversizeError(text)
+        self.refused.update({each: OversizeError(text) for each in self.together.get(origin, (origin,))})
         self._named = True
+
+    def refuse_result(self, origin: ResultOrigin) -> None:
+        """Remember that the broker refuses a result of a window; those that are as large are not tried any more."""
+        place = origin[:-1]
+        self.results[place] = min(origin.size, self.results.get(place, origin.size))
+        self._named = True
+
+    def refuses_result(self, origin: ResultOrigin) -> bool:
+        """Return whether the broker is known to refuse this result of a window, or a smaller one."""
+        smallest = self.results.get(origin[:-1]) if self.results else None
+        return smallest is not None and origin.size >= smallest
 
     def settle(self, committed: Mapping[TopicPartitionKey, int]) -> bool:
         """Note what is ``committed`` of the owned partitions; return whether the engine can go back to full batches.
@@ -80,6 +98,7 @@ class Quarantine:
             return False
         named, self._named = self._named, False
         self.careful = False
+        self.together.clear()
         self.alone |= not named and not self.suspects.keys().isdisjoint(committed)
         self.suspects.clear()
         return not self.alone

@@ -89,7 +89,7 @@ class Transaction:
         self._phases.enter(Phase.OPEN)
         self._opened_at = time.monotonic()
         with Aborting(self, "begin the transaction"):
-            self._producers.current.poll(0)
+            self._producers.serve()
             self._producers.troubled = False  # what broke since this producer's last turn is not this one's trouble
             self._calls("producer.begin_transaction", self._producers.current.begin_transaction)
 

@@ -26,7 +26,8 @@ class TableDefinition(Generic[V]):
     makes the value of an absent key. ``ttl_ms`` is how long a value lives after its last write, in event time. Say
     ``is_frozen`` when values cannot be changed in place (``is_immutable``): then no value needs watching. ``migrate``
     takes the plain JSON object of a value that ``decode`` refuses, written under an older model, and returns the value
-    of today. ``max_bytes`` is how long an encoded value may be, since a changelog takes no larger messages.
+    of today. ``max_bytes`` is how long an encoded value may be, since a changelog takes no larger messages. ``exact``
+    is a type whose values are read back as they were written, so that nobody has to see.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TableDefinition(Generic[V]):
     is_frozen: bool = False
     migrate: Callable[[Any], V] | None = None
     max_bytes: int | None = None
+    exact: type | None = None
 
     def __post_init__(self) -> None:
         if self.ttl_ms is not None and self.ttl_ms <= 0:
@@ -87,6 +89,23 @@ class TableDefinition(Generic[V]):
             if self.migrate is not None:
                 return self._migrated(self.migrate, payload)
             raise self._unreadable("a stored value does not fit the table's type any more", error) from _quotable(error)
+
+    def read_back(self, value: V, payload: bytes) -> V:
+        """Return ``value`` as it will be read from ``payload``, its encoded form.
+
+        Raises:
+            EncodeError: the table's type does not admit what was written, such as the ``null`` of a NaN: every event of
+                the key would fail on it, after a restart too.
+        """
+        if type(value) is self.exact:
+            return value
+        try:
+            return self.decode(payload)
+        except Exception as error:
+            raise EncodeError(
+                f"table {self.name!r}: a value of type {type(value).__name__} could not be read back:"
+                f" {_describe(error)}. Let the table's type admit it, or set another value"
+            ) from _quotable(error)
 
     def changed_in_place(self, value: V, before: bytes) -> bool:
         """Tell whether ``value`` is another than it was when ``before`` was read or written.

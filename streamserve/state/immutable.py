@@ -64,10 +64,15 @@ def _is_frozen(cls: type[Any]) -> bool:
     if issubclass(cls, msgspec.Struct):
         return cls.__struct_config__.frozen
     if issubclass(cls, pydantic.BaseModel):
-        return bool(cls.model_config.get("frozen"))
+        return bool(cls.model_config.get("frozen")) and not _holds_more(cls)
     if dataclasses.is_dataclass(cls):
         return bool(cast("Any", cls).__dataclass_params__.frozen)
     return issubclass(cls, tuple) and "_fields" in cast("Any", cls).__dict__
+
+
+def _holds_more(model: type[pydantic.BaseModel]) -> bool:
+    """Return whether ``model`` holds what its fields do not tell of, and what may be changed though it is frozen."""
+    return model.model_config.get("extra") == "allow" or bool(model.__private_attributes__)
 
 
 def _field_names(cls: type[Any]) -> list[str]:

@@ -25,9 +25,10 @@ class TableState(Generic[V]):
     r"""One table of one partition group; keys are bytes, times are milliseconds since the epoch (UTC).
 
     Reads and writes happen in a ``Pending``: they see its own changes first, and nothing outlives it but by its
-    ``commit``. A value is encoded when it is set, so what does not encode fails there; values of a type that is not
-    frozen are watched, and one that was changed in place without ``set`` or ``update`` fails the event. A changed value
-    lives from its event on. An event's own writes never expire before it ends.
+    ``commit``. A value is encoded and read back when it is set, so what cannot be stored fails there, and a value of a
+    frozen type is the same before and after a commit. Values of a type that is not frozen are watched, and one that was
+    changed in place without ``set`` or ``update`` fails the event. A changed value lives from its event on. An event's
+    own writes never expire before it ends.
 
     A timer stands by itself: neither deleting the key nor its expiry takes it away.
 
@@ -211,10 +212,11 @@ class TableState(Generic[V]):
 
     def _write(self, pending: Pending, changes: TableChanges, record_key: bytes, value: V) -> None:
         payload = self.definition.to_payload(value)
+        known = self.definition.read_back(value, payload)
         stamp_ms = pending.now_ms
         if self._has_ttl:
             stamp_ms = self._latest_stamp(pending, changes, record_key)
-        changes.entries[record_key] = pack_head(stamp_ms) + payload, value
+        changes.entries[record_key] = pack_head(stamp_ms) + payload, known if self._is_frozen else value
         if not self._is_frozen:
             changes.before[record_key] = payload
 

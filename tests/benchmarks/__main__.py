@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from streamserve.errors import StreamserveError
 from tests.benchmarks import workload
+from topologies.drawing import require_matplotlib
 
 Program = Literal["hand_loop", "score", "agent", "feast"]
 Brokers = Annotated[str, typer.Option(help="Address of Kafka.")]
@@ -39,11 +40,15 @@ def suite(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     brokers: str | None = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
+    picture: Annotated[Path | None, typer.Option("--plot")] = None,
 ) -> None:
-    """Measure everything; ``--json`` prints one object as the last line."""
+    """Measure everything; ``--json`` prints one object as the last line, ``--plot`` draws it."""
+    from tests.benchmarks.plot import draw
     from tests.benchmarks.report import as_table, summarize
     from tests.benchmarks.suite import run_suite
 
+    if picture is not None:
+        require_matplotlib()
     signal.signal(signal.SIGTERM, _end)
     try:
         with _broker(brokers) as (address, kafka):
@@ -56,6 +61,16 @@ def suite(
         typer.echo(json.dumps(report))
     else:
         Console().print(as_table(report))
+    if picture is not None:
+        draw(picture, report)
+
+
+@app.command()
+def plot(report: Annotated[Path, typer.Argument(help="What the suite printed with --json.")], file: Path) -> None:
+    """Draw a report of the suite."""
+    from tests.benchmarks.plot import draw
+
+    draw(file, json.loads(report.read_text(encoding="utf-8").splitlines()[-1]))
 
 
 @app.command()

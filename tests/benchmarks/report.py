@@ -20,7 +20,7 @@ from tests.benchmarks.meter import Measurement
 PROGRAMS = ("hand_loop", "score", "agent", "feast")
 """What is measured in turn in every round; the names of the figures."""
 
-_TITLES = {
+TITLES = {
     "hand_loop": "hand-written loop",
     "score": "app.score",
     "agent": "one-event agent",
@@ -104,7 +104,7 @@ def _row(report: Mapping[str, Any], name: str) -> tuple[str, ...]:
     ratio = report.get(f"{name}_vs_hand_loop")
     low, high = report["spread"].get(f"{name}_vs_hand_loop", ("", ""))
     return (
-        _TITLES[name],
+        TITLES[name],
         f"{report[f'{name}_per_second']:,}",
         "1" if ratio is None else f"{ratio:.2f}",
         "" if ratio is None else f"{low:.2f} to {high:.2f}",

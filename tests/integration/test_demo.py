@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300), pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 3000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -11,11 +13,12 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streamserve import App, Stream
+from streamserve import App, Stream, Window, aggregates, tumbling
 from streamserve.kafka.admin import Admin
 from streamserve.kafka.errors import kafka_error, refusal
 from streamserve.kafka.marks import METADATA_BYTES, Limits, OffsetMark, Progress, most_channels
 from streamserve.settings import load_settings
+from streamserve.testing.checks import read_topic
 from tests.integration.conftest import MakeTopics
 from tests.integration.driving import wait_until
 from tests.integration.running import Input, create_topics, dead_letters, process, send
@@ -25,6 +28,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 CHANCE = random.Random(0)  # noqa: S311 - no secret
 DAY_MS = 24 * 3_600_000
 FAR = 1 << 62
+START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def mark_of(instance: str, channels: int) -> OffsetMark:
@@ -94,6 +98,12 @@ def test_a_broker_tells_its_limits_and_which_topic_is_which(
 class Event(msgspec.Struct, frozen=True):
     user: str
     size: int
+    at: datetime = START
+
+
+class Text(msgspec.Struct, frozen=True):
+    user: str
+    text: str
 
 
 def keeping(name: str, sizes: Sequence[int]) -> tuple[App, list[dict[str, Any]]]:
@@ -123,3 +133,30 @@ def test_a_value_larger_than_the_changelog_takes_costs_its_event_and_no_restart(
         (1, ("keep", "oversize", "OversizeError")),
         (3, ("keep", "oversize", "OversizeError")),
     ]
+
+
+def test_a_window_s_result_larger_than_its_topic_takes_is_a_dead_letter_of_window_and_key(
+    brokers: str, topic_name: str, make_topics: MakeTopics
+) -> None:
+    app = App(topic_name)
+    events = app.topic(f"{topic_name}.in", Event, key="user", event_time="at")
+    results = app.topic(f"{topic_name}.out", Text, key="user")
+
+    def grown(window: Window[float]) -> Text:
+        return Text(window.keys[0], CHANCE.randbytes(300 * int(window.value)).hex())
+
+    app.aggregate("w", events, aggregates.count(), window=tumbling("10s"), to=results, emit="change", output=grown)
+    make_topics(f"{topic_name}.out", config={"max.message.bytes": "2000"})
+    create_topics(app, brokers)
+    send(brokers, events.name, [Input({"user": user, "size": 0}, user.encode()) for user in "abbbbbc"])
+    recorder = process(app, brokers, 7)
+    written = [json.loads(record.value or b"") for record in read_topic(brokers, results.name)]
+    assert [(each["user"], len(each["text"])) for each in written] == [
+        *(("a", 600), ("b", 600), ("b", 1_200), ("b", 1_800)),
+        ("c", 600),
+    ]
+    letters = dead_letters(brokers, app)
+    assert [(letter.record.key, letter.headers["window"], letter.why) for letter in letters] == [
+        (b"b", "w", ("w", "oversize", "OversizeError"))
+    ] * 2
+    assert len(recorder.restarts) <= 3, "looked for, set aside, and back to full batches"

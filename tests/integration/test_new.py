@@ -1,4 +1,4 @@
-"""A topology made by ``streamserve new`` runs as it is, and a command of an app's own writes to Kafka."""
+"""A topology made by ``streamserve new`` works as it is, also from a wheel; an app's own command writes to Kafka."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.integration.driving import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
+ROOT = Path(__file__).parents[2]
+NAME = "suspicion"
+RULES = ("--isolated", "--line-length", "120", "--target-version", "py311")
+"""As in a project of the user's own."""
 PAYMENT = {"id": "1", "customer": "ann", "amount": 95.0, "at": "2026-01-01T12:00:00Z"}
 COMMAND = """
 
@@ -29,13 +34,18 @@ async def pay(customer: str, amount: float) -> None:
 """
 
 
-def streamserve(folder: Path, brokers: str, *arguments: str) -> str:
-    """Run a command in ``folder``; return what it said."""
-    command = [sys.executable, "-m", "streamserve", *arguments]
-    environment = {**os.environ, "STREAMSERVE_BOOTSTRAP_SERVERS": brokers}
-    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+def run(folder: Path, *command: str | Path, **environment: str) -> str:
+    """Run ``command`` in ``folder``; return what it said."""
+    ended = subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
     return ended.stdout
+
+
+def streamserve(folder: Path, brokers: str, *arguments: str) -> str:
+    """Run a command of ours in ``folder``; return what it said."""
+    return run(folder, sys.executable, "-m", "streamserve", *arguments, STREAMSERVE_BOOTSTRAP_SERVERS=brokers)
 
 
 @contextmanager
@@ -70,3 +80,40 @@ def test_a_new_topology_runs_as_it_is(brokers: str, tmp_path: Path) -> None:
 def score_of(record: ReadRecord) -> float:
     """Return the probability in a score."""
     return float(json.loads(record.value or b"{}")["probability"])
+
+
+def test_it_is_tidy_and_its_training_script_publishes_the_next_version(tmp_path: Path) -> None:
+    said = run(tmp_path, sys.executable, "-m", "streamserve", "new", NAME)
+    assert f"streamserve run {NAME}.app:app" in said
+    ruff = Path(sys.executable).parent / "ruff"
+    run(tmp_path, ruff, "format", *RULES, "--check", NAME)
+    run(tmp_path, ruff, "check", *RULES, "--select", "E,F,I,B,UP,SIM,RUF,ANN", NAME)
+    run(tmp_path, sys.executable, "-W", "ignore", Path(NAME, "train.py"))
+    registry = tmp_path / NAME / "models" / "fraud"
+    assert sorted(path.name for path in registry.iterdir() if path.is_dir()) == ["1", "2"]
+    assert '"2"' in (registry / "aliases.json").read_text()
+    assert "is fine" in run(tmp_path, sys.executable, "-m", "streamserve", "check", f"{NAME}.app:app")
+
+
+def test_from_a_wheel_in_an_empty_environment_it_passes_check_and_its_own_tests(tmp_path: Path) -> None:
+    run(ROOT, sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path))
+    [wheel] = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    run(tmp_path, python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel)
+    _lend_dependencies(tmp_path / "env")
+    home = tmp_path / "home"
+    home.mkdir()
+    command = tmp_path / "env" / "bin" / "streamserve"
+    run(home, command, "new", NAME)
+    where = run(home, python, "-c", "import streamserve; print(streamserve.__file__)")
+    assert Path(where.strip()).is_relative_to(tmp_path)
+    assert "is fine" in run(home, command, "check", f"{NAME}.app:app")
+    assert "3 passed" in run(home, python, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", NAME)
+
+
+def _lend_dependencies(environment: Path) -> None:
+    """Let ``environment`` see the packages installed here, after its own; an editable install is not among them."""
+    [packages] = environment.glob("lib/*/site-packages")
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "lent.pth").write_text("\n".join(here))

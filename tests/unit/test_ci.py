@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.conftest import TOGETHER
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -17,3 +19,7 @@ def test_tests_that_need_kafka_are_where_ci_looks_for_them() -> None:
     """Elsewhere they would be skipped by one step and not collected by the other."""
     marked = {path for path in (ROOT / "tests").rglob("test_*.py") if "mark.broker" in path.read_text()}
     assert {path for path in marked if path.parent.name != "integration"} == {Path(__file__)}
+
+
+def test_tests_that_one_process_is_to_run_are_there() -> None:
+    assert [path for path in TOGETHER if not (ROOT / path).exists()] == []

@@ -35,4 +35,4 @@ def test_only_the_last_steps_need_a_broker() -> None:
 
 def test_checks_and_steps_have_names_of_their_own() -> None:
     names = [part.name for part in [*checks(), *steps()]]
-    assert len(set(names)) == len(names) == 8
+    assert len(set(names)) == len(names) == 9

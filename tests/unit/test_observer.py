@@ -50,6 +50,14 @@ def test_only_those_that_listen_are_called_however_deep_they_stand() -> None:
     assert len(nested.listeners("emitted")) == 1  # outcomes wait in front of whoever listens
 
 
+def test_a_method_that_was_put_on_one_observer_is_called() -> None:
+    heard: list[str] = []
+    observer = Observer()
+    vars(observer)["progress"] = lambda: heard.append("progress")
+    Observers([observer]).progress()
+    assert heard == ["progress"]
+
+
 def arguments_of(event: str) -> tuple[Any, ...]:
     """Return an argument for each of the event's parameters; the last is a number."""
     names = list(inspect.signature(getattr(Observer, event)).parameters)[1:]

@@ -27,7 +27,7 @@ _POLL_S = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the two; settings come from ``STREAMSERVE_*``."""
+    """Run one of the two; settings come from ``STREAMSERVE_*``, of which a replay takes the brokers' address alone."""
     parser = argparse.ArgumentParser(prog="python -m topologies.flights.feed", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("prepare", help="create missing topics, and fill a feature repository")

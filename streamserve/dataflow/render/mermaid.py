@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.plan import AgentNode, Plan
 from streamserve.dataflow.render.names import name_of
 
 __all__ = ["as_mermaid"]
@@ -13,8 +13,8 @@ __all__ = ["as_mermaid"]
 def as_mermaid(plan: Plan) -> str:
     """Return a Mermaid flowchart: topics are cylinders, agents boxes, features and models round.
 
-    Windows, joins and labels are boxes with bars. Dotted lines are look-ups, pushes and copies. What agents ask for and
-    send to in their own code is not known, and not drawn; nor are the changelogs of what has state.
+    Windows, joins and labels are boxes with bars. Dotted lines are look-ups, pushes, copies and dead letters. What
+    agents ask for and send to in their own code is not known, and not drawn; nor are the changelogs of what has state.
     """
     return "\n".join(["flowchart LR", *_Drawing(plan).lines()])
 
@@ -50,13 +50,7 @@ class _Drawing:
     def _edges(self) -> Iterator[str]:
         plan = self._plan
         for agent in plan.agents:
-            box = self._ids["agent", agent.name]
-            yield from (f"{self._source(source)} --> {box}" for source in agent.sources)
-            if agent.features is not None:
-                yield f"{self._ids['features', agent.features]} -.-> {box}"
-            if agent.model is not None:
-                yield f"{self._ids['model', agent.model]} -.-> {box}"
-            yield from (f"{box} --> {self._topic(topic)}" for topic in agent.outputs)
+            yield from self._agent_edges(agent)
         yield from self._state_edges()
         for join in plan.joins.values():
             yield from (f"{self._topic(topic)} --> {self._ids['join', join.name]}" for topic in join.topics)
@@ -71,6 +65,17 @@ class _Drawing:
                 yield f"{self._ids['timer', timer.name]} --> {self._topic(timer.to)}"
         for monitor in plan.monitors:
             yield f"{self._ids['model', monitor.model]} -- drift --> {self._topic(plan.drift_topic)}"
+
+    def _agent_edges(self, agent: AgentNode) -> Iterator[str]:
+        box = self._ids["agent", agent.name]
+        yield from (f"{self._source(source)} --> {box}" for source in agent.sources)
+        if agent.features is not None:
+            yield f"{self._ids['features', agent.features]} -.-> {box}"
+        if agent.model is not None:
+            yield f"{self._ids['model', agent.model]} -.-> {box}"
+        yield from (f"{box} --> {self._topic(topic)}" for topic in agent.outputs)
+        if agent.on_error == "dead-letter":
+            yield f"{box} -. at fault .-> {self._topic(self._plan.dead_letter_topic)}"
 
     def _state_edges(self) -> Iterator[str]:
         plan = self._plan

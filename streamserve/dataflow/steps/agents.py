@@ -88,7 +88,7 @@ class AgentStep:
         self._driver = driver
         self._writer = writer
         self._side = side
-        self._tables = _Tables(node, policy)
+        self._faults = _KnownFaults(node, policy)
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
         """Return the outputs of every event in ``batch`` that the agent reads.
@@ -96,21 +96,24 @@ class AgentStep:
         Raises:
             EngineRestart: an event failed after its tables had changed; it is left out next time.
         """
-        selected, refused = self._tables.without_refused(batch.select(self._sources))
+        selected, refused = self._faults.sift(batch.select(self._sources))
         outcomes = self._driver.run(selected)
-        return self._side.collect(selected, self._tables.write(self._writer, selected, outcomes, refused))
+        return self._side.collect(selected, self._faults.write(self._writer, selected, outcomes, refused))
 
 
-class _Tables:
-    """Sees to it that an event which ends as a dead letter leaves nothing in the tables of its agent."""
+class _KnownFaults:
+    """Keeps from an agent the events that are known to fail on what they come to.
+
+    So they leave nothing in its tables, nor in what it makes of a list of events.
+    """
 
     def __init__(self, node: AgentNode, policy: FailurePolicy) -> None:
         self._node = node
         self._policy = policy
 
-    def without_refused(self, batch: RecordBatch) -> tuple[RecordBatch, Collection[Failure]]:
-        """Return ``batch`` without the events that are known to fail once their tables have changed, and those."""
-        refused = self._policy.refused(self._node.name, batch) if self._node.is_scoped else {}
+    def sift(self, batch: RecordBatch) -> tuple[RecordBatch, Collection[Failure]]:
+        """Return ``batch`` without the events that are known to fail, and those."""
+        refused = self._policy.refused(self._node.name, batch)
         if not refused:
             return batch, ()
         kept = [row for row, record in enumerate(batch.records) if coordinates_of(record) not in refused]
@@ -126,6 +129,7 @@ class _Tables:
         """
         failed = set(outcomes.errors)
         output = writer.write(batch, outcomes)
+        self._policy.note_lists(self._node.name, batch, outcomes.lots)
         if self._node.is_scoped and len(outcomes.errors) > len(failed):
             fresh = [Failure(batch.records[row], error) for row, error in outcomes.errors.items() if row not in failed]
             self._policy.leave_out(self._node.name, fresh)
@@ -153,7 +157,7 @@ class BatchAgentStep:
         self._record_of = record_of
         self._writer = writer
         self._side = side
-        self._tables = _Tables(node, policy)
+        self._faults = _KnownFaults(node, policy)
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
         """Return the outputs of every event in ``batch`` that the agent reads.
@@ -161,11 +165,11 @@ class BatchAgentStep:
         Raises:
             EngineRestart: an event failed after its tables had changed; it is left out next time.
         """
-        selected, refused = self._tables.without_refused(batch.select(self._sources))
+        selected, refused = self._faults.sift(batch.select(self._sources))
         outcomes = Outcomes(len(selected))
         for start in range(0, len(selected), self._node.max_size):
             self._run(selected, range(start, min(start + self._node.max_size, len(selected))), outcomes)
-        return self._side.collect(selected, self._tables.write(self._writer, selected, outcomes, refused))
+        return self._side.collect(selected, self._faults.write(self._writer, selected, outcomes, refused))
 
     def _run(self, batch: RecordBatch, rows: Sequence[int], outcomes: Outcomes) -> None:
         if self._node.function is None:

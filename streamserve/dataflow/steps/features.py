@@ -92,6 +92,9 @@ class FeatureJoin:
         except AttributeError as error:
             text = f"features {self.node.service!r} need field {error.name!r}, which the event asked for does not have"
             raise FeatureRowError(text) from None
+        except Exception as raised:
+            text = f"features {self.node.service!r}: a field of the event asked for raised {type(raised).__name__}"
+            raise FeatureRowError(text) from raised
         return self._reader.read(keys, times_ms)
 
     def _faulty(

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar, cast
 
-from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Cause, Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driver import agent_error
 from streamserve.dataflow.groups import Group
 from streamserve.dataflow.lineage import UNKNOWN, Lineage, lineage_of
@@ -18,11 +18,11 @@ from streamserve.monitoring.labels.entries import Label, Outcome, Predicted
 from streamserve.monitoring.labels.group import GroupLabels
 from streamserve.monitoring.labels.messages import PerformanceReport, encode_matches
 from streamserve.observer import Observer
-from streamserve.records import Coordinates, Emission, RawRecord
+from streamserve.records import Emission, RawRecord
 
 T = TypeVar("T")
 
-Messages: TypeAlias = list[tuple[Emission, Coordinates | None]]
+Messages: TypeAlias = list[tuple[Emission, Cause]]
 
 
 class LabelsStep:

@@ -71,7 +71,9 @@ class ModelScorer:
         """Answer agents' predictions in one run of the model."""
         try:
             columns = self._columns(payloads)
-        except (AttributeError, KeyError, ValueError, ModelRowError):
+        except ConfigurationError:
+            raise
+        except Exception:  # rows are not alike, or one of them is at fault
             return self._resolve_unlike(payloads, rows)
         scores = self.score(columns, rows)
         return Answers(self.predictions(scores), scores.errors)
@@ -85,6 +87,11 @@ class ModelScorer:
                 inputs[position] = self._inputs(payload)
             except ModelRowError as error:
                 errors[position] = error
+            except ConfigurationError:
+                raise
+            except Exception as raised:
+                text = f"model {self.node.name!r}: an input of the row asked for raised {type(raised).__name__}"
+                errors[position] = ModelRowError(text)
         answers: list[Any] = [None] * len(payloads)
         if inputs:
             columns = {name: [row[name] for row in inputs.values()] for name in self.runner.inputs}

@@ -58,6 +58,15 @@ class FailurePolicy:
         places = [(coordinates_of(record), record) for record in batch.records] if known else []
         return {place: Failure(record, known[place]) for place, record in places if place in known}
 
+    def note_lists(self, step: str, batch: RecordBatch, lists: Mapping[int, Sequence[int]]) -> None:
+        """While a refused message is looked for, remember the rows that ``step`` took together, by the one for all."""
+        if not self._quarantine.careful:
+            return
+        origins = [Origin(step, coordinates_of(record)) for record in batch.records]
+        self._quarantine.together.update(
+            {origin: [origins[each] for each in lists.get(row, (row,))] for row, origin in enumerate(origins)}
+        )
+
     def leave_out(self, step: str, failures: Sequence[Failure]) -> NoReturn:
         """Restart the engine, to process everything again but the inputs that ``step`` failed on, which it then skips.
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from functools import cache
 from typing import TypeAlias
 
-from streamserve.dataflow.batch import InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Cause, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.channels import headers_from
 from streamserve.dataflow.lineage import HEADER, Lineage
 from streamserve.dataflow.plan import AgentNode, ModelNode, Plan, TeeNode
 from streamserve.dataflow.references import used_nodes
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.errors import ConfigurationError
-from streamserve.records import Coordinates, Emission
+from streamserve.records import Emission
 
 _HeadersOf: TypeAlias = Callable[[int], list[tuple[str, bytes | None]]]
 """Gives the headers of a copy by its input's partition."""
@@ -79,11 +79,11 @@ class Tees:
 
     def _sent_copies(
         self,
-        sent: Sequence[tuple[Emission, Coordinates | None]],
+        sent: Sequence[tuple[Emission, Cause]],
         batch: RecordBatch,
         headers: _HeadersOf,
-    ) -> list[tuple[Emission, Coordinates | None]]:
-        rows: Mapping[Coordinates | None, int] = {coordinates_of(it): row for row, it in enumerate(batch.records)}
+    ) -> list[tuple[Emission, Cause]]:
+        rows: Mapping[Cause, int] = {coordinates_of(it): row for row, it in enumerate(batch.records)}
         inputs = InputRows(batch, [rows[origin] for _, origin in sent])
         return [
             (replace(it, topic=topic, headers=tuple(headers(place)), timestamp_ms=max(time_ms, _FIRST_MS)), origin)

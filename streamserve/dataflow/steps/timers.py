@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from streamserve.dataflow.batch import DueTimers, StepOutput, Tick
 from streamserve.dataflow.effects import Effect, InEventLoop, Send
+from streamserve.dataflow.io_driver import refusal_of, runs_for_agent
 from streamserve.dataflow.plan import KeyTimerNode, TableNode, TimerNode
 from streamserve.dataflow.scope import TimerScope, within
 from streamserve.dataflow.steps.tables import key_from_bytes
@@ -29,22 +30,32 @@ class _Runner:
         self._writers = writers
         self._loop = loop
         self._sent: list[Send] = []
+        self._stray: ConfigurationError | None = None
 
     def run(self, who: str, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end; what it sends is kept for ``messages``."""
         self._sent = []
         InEventLoop.submit = self._submit
         try:
-            return self._loop.run_until_complete(work)
+            made = self._loop.run_until_complete(work)
         except Exception as raised:
             if isinstance(raised, StreamserveError) and not isinstance(raised, RecordError):
                 raise
             raise _hopeless(who, f"raised {type(raised).__name__}") from raised
         finally:
             InEventLoop.submit = None
+        if self._stray is not None:
+            raise self._stray
+        return made
 
     async def _submit(self, effect: Effect) -> None:
-        """Keep what is sent; there is no event to ask about anything else."""
+        """Keep what is sent; there is no event to ask about anything else.
+
+        Tasks that agents left behind run while the timer waits: what they send is not its.
+        """
+        if runs_for_agent():
+            self._stray = refusal_of(effect)
+            raise self._stray
         if not isinstance(effect, Send):
             raise ConfigurationError("features and models answer to events: a timer has none, so it cannot ask them")
         self._sent.append(effect)

@@ -7,14 +7,14 @@ from operator import attrgetter
 from typing import Any, cast
 
 from streamserve.codecs.base import ValueCodec
-from streamserve.dataflow.batch import Failure, LostResult, RecordBatch, Run, StepOutput, column_of
+from streamserve.dataflow.batch import Cause, Failure, LostResult, RecordBatch, Run, StepOutput, column_of
 from streamserve.dataflow.groups import Group
 from streamserve.dataflow.plan import GroupKey, WindowNode
 from streamserve.dataflow.steps.tables import rows_of
 from streamserve.dataflow.steps.writers import TopicWriter
-from streamserve.errors import EncodeError, RecordError, WindowError
+from streamserve.errors import EncodeError, OversizeError, RecordError, WindowError
 from streamserve.observer import Observer
-from streamserve.records import Coordinates, Emission, Window, to_datetime
+from streamserve.records import Emission, ResultOrigin, Window, to_datetime
 from streamserve.state.windows import WindowedState, WindowResult
 
 _SEPARATOR = b"\x1f"
@@ -27,7 +27,8 @@ class WindowStep:
     Each row, of whatever topic, gets the aggregate of its key as of its own place; rows of the source are counted
     first. A batch's results stand in ``RecordBatch.windows`` under the window's name. An event that the aggregate
     cannot take, or on which its function raises, is a failure of this step: it is not counted, and agents see it all
-    the same. A result that cannot be made or written is one of ``StepOutput.lost``: its window is closed all the same.
+    the same. A result that cannot be made or written, or that the broker is known to refuse (``refuses`` tells), is one
+    of ``StepOutput.lost``: its window is closed all the same.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class WindowStep:
         writer: TopicWriter | None,
         key_field: str | None,
         observer: Observer,
+        refuses: Callable[[ResultOrigin], bool],
     ) -> None:
         self._node = node
         self._groups = groups
-        self._results = None if writer is None else _ResultWriter(node, writer, key_field)
+        self._results = None if writer is None else _ResultWriter(node, writer, key_field, refuses)
         self._divides = [attrgetter(name) for name in node.by]
         self._observer = observer
 
@@ -70,7 +72,7 @@ class WindowStep:
         failures: list[Failure],
     ) -> list[Any]:
         rows = slice(run.start, run.stop)
-        keys = self._keys(batch, rows)
+        keys, unkeyed = self._keys(batch, rows)
         times = (batch.times_ms or [])[rows]
         values, counted = batch.values[rows], rows_of(batch, [self._node.source])[rows]
         before = state.late
@@ -78,6 +80,7 @@ class WindowStep:
             seen, faults = state.count(keys, times, values, counted)
         else:
             seen, faults = self._changes(state, keys, times, values, counted, found)
+        faults.update((row, fault) for row, fault in unkeyed.items() if counted[row])
         failures += [Failure(batch.records[run.start + row], fault) for row, fault in sorted(faults.items())]
         if state.late > before:
             self._observer.late(self._node.name, state.late - before)
@@ -105,11 +108,19 @@ class WindowStep:
                 found.append(state.result_at(key, time_ms, answer))
         return seen, faults
 
-    def _keys(self, batch: RecordBatch, rows: slice) -> list[bytes | None]:
+    def _keys(self, batch: RecordBatch, rows: slice) -> tuple[list[bytes | None], dict[int, RecordError]]:
+        """Return the windows' keys of ``rows``, and why some of them have none."""
         keys: list[bytes | None] = column_of(batch.records[rows], "key")
+        faults: dict[int, RecordError] = {}
         if not self._divides:
-            return keys
-        return [self._divided(key, value) for key, value in zip(keys, batch.values[rows], strict=True)]
+            return keys, faults
+        for row, (key, value) in enumerate(zip(keys, batch.values[rows], strict=True)):
+            try:
+                keys[row] = self._divided(key, value)
+            except Exception as raised:
+                keys[row] = None
+                faults[row] = WindowError(f"window {self._node.name!r}: a field of by= raised {type(raised).__name__}")
+        return keys, faults
 
     def _divided(self, key: bytes | None, value: Any) -> bytes | None:
         """Return ``key`` with the fields that divide it; ``None`` where the event has not got them."""
@@ -144,7 +155,7 @@ class WindowSteps:
     def __init__(self, steps: Sequence[WindowStep], settle: Callable[[StepOutput], StepOutput]) -> None:
         self._steps = steps
         self._settle = settle
-        self._results: list[tuple[Emission, Coordinates | None]] = []
+        self._results: list[tuple[Emission, Cause]] = []
 
     def __call__(self, batch: RecordBatch) -> RecordBatch:
         """Return ``batch`` with what its rows see."""
@@ -160,14 +171,19 @@ class WindowSteps:
 class _ResultWriter:
     """Encodes results for the window's topic; fields are filled by name, or ``output`` builds the value."""
 
-    def __init__(self, node: WindowNode, writer: TopicWriter, key_field: str | None) -> None:
+    def __init__(
+        self,
+        node: WindowNode,
+        writer: TopicWriter,
+        key_field: str | None,
+        refuses: Callable[[ResultOrigin], bool],
+    ) -> None:
         self._node = node
         self._writer = writer
+        self._refuses = refuses
         self._build = node.output or _filler(writer.codec, node, key_field)
 
-    def write(
-        self, results: Sequence[WindowResult[Any]], lost: list[LostResult]
-    ) -> list[tuple[Emission, Coordinates | None]]:
+    def write(self, results: Sequence[WindowResult[Any]], lost: list[LostResult]) -> list[tuple[Emission, Cause]]:
         """Return one message for each result, in order, and add those that are at fault to ``lost``."""
         made: list[WindowResult[Any]] = []
         values: list[Any] = []
@@ -181,13 +197,24 @@ class _ResultWriter:
                 made.append(result)
                 values.append(value)
         payloads, keys = self._writer.encode(values) if values else ([], [])
-        messages: list[tuple[Emission, Coordinates | None]] = []
+        messages: list[tuple[Emission, Cause]] = []
         for result, payload, key in zip(made, payloads, keys, strict=True):
             if isinstance(payload, EncodeError):
                 lost.append(self._lost(result, payload))
+                continue
+            origin = ResultOrigin(self._node.name, result.key, result.start_ms, len(payload))
+            if self._refuses(origin):
+                lost.append(self._lost(result, self._oversize(origin.size)))
             else:
-                messages.append((Emission(self._writer.topic, payload, key), None))
+                messages.append((Emission(self._writer.topic, payload, key), origin))
         return messages
+
+    def _oversize(self, size: int) -> OversizeError:
+        topic = self._writer.topic
+        return OversizeError(
+            f"window {self._node.name!r}: the broker refuses a result of {size} bytes for topic {topic!r}:"
+            f" raise max.message.bytes of {topic!r}, or let output= write less"
+        )
 
     def _value(self, result: WindowResult[Any]) -> Any:
         """Return what is written of ``result``.

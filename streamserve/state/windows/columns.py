@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -23,7 +23,7 @@ def column_of(aggregate: Aggregate[Any], events: Sequence[Any]) -> list[Any]:
 
     Raises:
         WindowError: an event has no such field, or a value of a type that the aggregate cannot take.
-        AgentError: the field is a function, and raised.
+        AgentError: the field is a function or a property, and raised.
     """
     if aggregate.kind == "count":
         return [True] * len(events)
@@ -35,7 +35,7 @@ def column_of(aggregate: Aggregate[Any], events: Sequence[Any]) -> list[Any]:
     for strange in types - (_NUMBERS if numeric else _PLAIN):
         raise WindowError(_refusal(aggregate, strange, _NUMBERS if numeric else _PLAIN))
     if datetime in types:
-        _refuse_naive(aggregate, column)
+        column = _in_utc(aggregate, column)
     return _without_gaps(column, math.isfinite if numeric else _is_number) if float in types else column
 
 
@@ -57,6 +57,8 @@ def _extract(aggregate: Aggregate[Any], events: Sequence[Any]) -> list[Any]:
             f"aggregate {aggregate!r}: events of type {kinds} have no field {field!r}; name one that they all have, "
             "or give a function of the event"
         ) from error
+    except Exception as error:
+        raise AgentError(f"aggregate {aggregate!r}: field {field!r} raised {type(error).__name__}") from error
 
 
 def _without_gaps(column: list[Any], is_value: Callable[[float], bool]) -> list[Any]:
@@ -71,11 +73,13 @@ def _is_number(value: float) -> bool:
     return not math.isnan(value)
 
 
-def _refuse_naive(aggregate: Aggregate[Any], column: Sequence[Any]) -> None:
+def _in_utc(aggregate: Aggregate[Any], column: Sequence[Any]) -> list[Any]:
+    """Return the column with its instants in UTC, as they come back from the changelog."""
     if any(isinstance(value, datetime) and value.tzinfo is None for value in column):
         raise WindowError(
             f"aggregate {aggregate!r}: an instant without a time zone; give it one (datetime.timezone.utc)"
         )
+    return [value.astimezone(UTC) if isinstance(value, datetime) else value for value in column]
 
 
 def _refusal(aggregate: Aggregate[Any], strange: type, allowed: Iterable[type]) -> str:

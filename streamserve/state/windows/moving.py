@@ -75,8 +75,13 @@ class MovingWindows(Generic[S, A]):
 
     def _open(self, key: bytes, start: int) -> Rolling[S]:
         rolling = self._keys[key] = rolling_of(self._accumulator)
-        heapq.heappush(self._due, (start, key))
+        self._look_again(key, rolling, start)
         return rolling
+
+    def _look_again(self, key: bytes, rolling: Rolling[S], start: int) -> None:
+        """Look at a key's panes again once those that start there have to go."""
+        rolling.due = start
+        heapq.heappush(self._due, (start, key))
 
     def _touch(self, key: bytes, rolling: Rolling[S], start: int) -> None:
         """Make the newest pane where it is not there yet, and note that it changes before the next commit."""
@@ -153,14 +158,14 @@ class MovingWindows(Generic[S, A]):
     def _purge(self, before: int) -> None:
         """Drop the panes that start earlier, and the keys without panes."""
         while self._due and self._due[0][0] < before:
-            _, key = heapq.heappop(self._due)
+            due, key = heapq.heappop(self._due)
             rolling = self._keys.get(key)
-            if rolling is None:
-                continue  # its only event was undone
+            if rolling is None or rolling.due != due:
+                continue  # what stood under the key then was undone
             for start in rolling.purge(before):
                 self._dirty[start, key] = None
             if rolling.starts:
-                heapq.heappush(self._due, (max(rolling.starts[0], before + self._slack), key))
+                self._look_again(key, rolling, max(rolling.starts[0], before + self._slack))
             else:
                 del self._keys[key]
                 self._closing.pop(key, None)

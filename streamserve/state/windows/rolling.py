@@ -33,10 +33,23 @@ class Rolling(ABC, Generic[S]):
 
     ``newest`` and ``current`` are the last pane's start and state. Whoever adds a value in order, at the newest pane,
     adds it to ``current`` and, unless ``is_stale``, to ``recent``: ``view`` makes a stale one anew, and it alone may
-    raise what functions of users do. ``commit`` is for the owner's note when it last saw ``current`` change.
+    raise what functions of users do. ``commit`` and ``due`` are for the owner's notes: when it last saw ``current``
+    change, and from which start on it next looks for panes to drop.
     """
 
-    __slots__ = ("accumulator", "commit", "current", "head", "is_stale", "low", "newest", "recent", "starts", "states")
+    __slots__ = (
+        "accumulator",
+        "commit",
+        "current",
+        "due",
+        "head",
+        "is_stale",
+        "low",
+        "newest",
+        "recent",
+        "starts",
+        "states",
+    )
 
     def __init__(self, accumulator: Accumulator[S, Any]) -> None:
         self.accumulator = accumulator
@@ -44,6 +57,7 @@ class Rolling(ABC, Generic[S]):
         self.states: list[S] = []
         self.head = 0
         self.commit = -1
+        self.due = BEFORE_ALL
         self.low = self.newest = BEFORE_ALL
         self.current = accumulator.new()
         self.recent = accumulator.new()

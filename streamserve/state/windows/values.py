@@ -204,7 +204,7 @@ class Custom(Accumulator[list[Any], Any]):
     """A user's functions; their state stands in a cell, because they return a new one.
 
     What they return is written and read back before it counts: a state that a restart could not read is a fault of the
-    event that led to it.
+    event that led to it, and functions are given the same whether there was a restart or not.
     """
 
     fallible = True
@@ -222,17 +222,16 @@ class Custom(Accumulator[list[Any], Any]):
             ) from error
 
     def _state(self, function: str, *args: Any) -> Any:
-        """Return what a function made, if it can be stored."""
+        """Return what a function made as it is stored."""
         value = self._call(function, *args)
         try:
-            self._decoder.decode(_pack(value))
+            return self._decoder.decode(_pack(value))
         except Exception as error:
             wanted = getattr(self._aggregate.state, "__name__", self._aggregate.state)
             raise AgentError(
                 f"aggregate {self._aggregate!r}: its function {function!r} returned a {type(value).__name__} that does"
                 f" not make a state of type {wanted}"
             ) from error
-        return value
 
     @override
     def new(self) -> list[Any]:

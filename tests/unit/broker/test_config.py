@@ -30,6 +30,14 @@ def test_a_stop_leaves_partitions_their_leader() -> None:
     assert properties()["controlled.shutdown.enable"] == "false"
 
 
+def test_a_test_may_set_anything_but_addresses_and_folders() -> None:
+    given = {"transaction.max.timeout.ms": "5000", "controlled.shutdown.enable": "true", "log.dirs": "/elsewhere"}
+    text = server_properties(Path("/data/topics"), port=1, controller_port=2, settings=given)
+    assert {"transaction.max.timeout.ms=5000", "controlled.shutdown.enable=true", "log.dirs=/data/topics"} <= set(
+        text.splitlines()
+    )
+
+
 def test_topics_are_never_made_by_mistake() -> None:
     assert properties()["auto.create.topics.enable"] == "false"
 

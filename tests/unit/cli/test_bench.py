@@ -39,8 +39,10 @@ def test_it_becomes_the_suite_with_the_same_options(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; from streamserve.cli import bench;"
         f"bench._CHECKOUT = Path({str(tmp_path)!r});"
-        "bench.bench(events=200_000, rounds=1, brokers='kafka:9092', as_json=True)"
+        "bench.bench(events=200_000, rounds=1, brokers='kafka:9092', as_json=True, plot=Path('a.svg'))"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert ended.stdout == "suite --events 200000 --rounds 1 --brokers kafka:9092 --json\n"
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    picture = tmp_path / "a.svg"
+    assert ended.stdout == f"suite --events 200000 --rounds 1 --brokers kafka:9092 --json --plot {picture}\n"
     assert ended.returncode == 7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,14 @@ def test_an_app_without_commands_says_how_to_declare_one(shop: str) -> None:
     result = CliRunner().invoke(main, ["call", shop])
     assert result.exit_code == 2
     assert "@app.command()" in result.stderr
+
+
+def test_a_command_that_yields_is_refused_since_nobody_would_take_it() -> None:
+    async def command() -> AsyncIterator[int]:
+        yield 1
+
+    with pytest.raises(PlanError, match=r"command 'command' must not yield.*topic\.send"):
+        App("yielding").command()(command)
 
 
 def test_two_commands_of_one_name_are_refused() -> None:

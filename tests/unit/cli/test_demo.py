@@ -43,3 +43,7 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
     before = "topologies.flights.demo" in sys.modules
     assert CliRunner().invoke(command(), ["--help"]).exit_code == 0
     assert ("topologies.flights.demo" in sys.modules) == before
+
+
+def test_pictures_go_to_a_folder_not_to_a_file() -> None:
+    assert CliRunner().invoke(command(), ["--plots", __file__]).exit_code == 2

@@ -106,5 +106,5 @@ def test_mermaid_edges_join_nodes_that_are_drawn() -> None:
     lines = as_mermaid(whole_plan()).splitlines()
     drawn = {found[1] for line in lines if (found := re.match(r"  (n\d+)[\[({]", line))}
     edges = [re.findall(r"\bn\d+\b", line) for line in lines if ">" in line]
-    assert len(edges) == 16
+    assert len(edges) == 19
     assert all(len(edge) == 2 and set(edge) <= drawn for edge in edges)

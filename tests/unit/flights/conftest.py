@@ -26,14 +26,6 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave all of these to one process, where several run tests: the others need not read the year then."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("flights"))
-
-
 @pytest.fixture(scope="session")
 def year() -> Flights:
     return load_flights()

@@ -38,4 +38,19 @@ def test_a_call_that_does_not_come_back_is_left_behind() -> None:
         deadline(never.wait)
     assert kafka_error(raised.value).code() == KafkaError._TIMED_OUT
     assert deadline(max, 1, 2) == 2, "the next call has a thread of its own"
+    deadline.close()
     never.set()
+
+
+def test_a_thread_that_was_left_behind_ends_with_its_call() -> None:
+    deadline, goes_on, threads = Deadline(0.05), threading.Event(), list[threading.Thread]()
+
+    def stand_still() -> None:
+        threads.append(threading.current_thread())
+        goes_on.wait(5.0)
+
+    with pytest.raises(KafkaException):
+        deadline(stand_still)
+    goes_on.set()
+    threads[0].join(5.0)
+    assert not threads[0].is_alive()

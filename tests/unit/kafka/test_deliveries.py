@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, Message
 from streamserve.errors import ConfigurationError, TransactionAborted
 from streamserve.kafka.deliveries import Deliveries
 from streamserve.kafka.quarantine import Quarantine
-from streamserve.records import Coordinates, Origin
+from streamserve.records import Coordinates, Origin, ResultOrigin
 
 ORIGIN = Origin("echo", Coordinates("in", 0, 4))
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
@@ -40,6 +40,24 @@ def test_a_message_that_travels_alone_names_its_input() -> None:
         "the broker refuses the 6 bytes that step 'echo' made of in[0]@4 for 'out':"
         " raise max.message.bytes of 'out' or produce less"
     )
+
+
+def test_a_result_of_a_window_that_travels_alone_is_refused_from_its_size_on() -> None:
+    quarantine = Quarantine(careful=True)
+    result = ResultOrigin("w", b"EWR", 10_000, 6)
+    for size in (6, 9):
+        Deliveries(quarantine, "broker:9092").watch(result._replace(size=size), "out")(TOO_LARGE, MESSAGE)
+    assert [quarantine.refuses_result(result._replace(size=size)) for size in (5, 6, 7)] == [False, True, True]
+    assert not quarantine.refuses_result(result._replace(start_ms=20_000))
+    assert not quarantine.refuses_result(result._replace(key=b"JFK"))
+
+
+def test_a_result_that_the_client_does_not_even_send_is_refused_as_well() -> None:
+    quarantine = Quarantine()
+    result = ResultOrigin("w", b"EWR", 10_000, 6)
+    ended = Deliveries(quarantine, "broker:9092").judge(TOO_LARGE, "produce to 'out'", result, "out")
+    assert isinstance(ended, TransactionAborted)
+    assert quarantine.refuses_result(result)
 
 
 @pytest.mark.parametrize("quarantine", [Quarantine(careful=True), Quarantine(alone=True)])

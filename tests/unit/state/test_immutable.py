@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from streamserve.state.immutable import is_immutable
 
@@ -59,6 +59,19 @@ class OpenModel(BaseModel):
     count: int
 
 
+class ModelOfMore(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    count: int
+
+
+class ModelWithPrivates(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    count: int
+    _seen: list[int] = PrivateAttr(default_factory=list)
+
+
 @dataclass(frozen=True)
 class FrozenData:
     pair: tuple[int, FrozenModel]
@@ -89,7 +102,7 @@ OPEN: list[Any] = [
     dict, list, set, bytearray, dict[str, int], list[int], Any, tuple, T, tuple[list[int], ...],
     object, str | list[int],
     OpenStruct, OpenModel, OpenData, StructWithList, ModelWithDict, DataWithSet, Path,
-    GenericStruct, GenericStruct[int],
+    GenericStruct, GenericStruct[int], ModelOfMore, ModelWithPrivates,
 ]  # fmt: skip
 
 

@@ -373,7 +373,7 @@ def test_a_key_with_a_hundred_thousand_updates_stays_one_record() -> None:
     assert table.get(Pending(100_000), b"hot") == Total(99_999)
 
 
-def test_a_frozen_value_in_use_is_decoded_once_between_commits() -> None:
+def test_a_frozen_value_in_use_is_decoded_when_it_is_written_and_not_when_it_is_read() -> None:
     decoded = list[bytes]()
 
     def decode(payload: bytes) -> Total:
@@ -386,9 +386,39 @@ def test_a_frozen_value_in_use_is_decoded_once_between_commits() -> None:
         event = Pending(0)
         table.update(event, b"EWR", lambda total: Total(total.flights + 1))
         event.commit()
-    assert len(decoded) == 1
+    for _ in range(3):
+        assert table.get(Pending(0), b"EWR") == Total(3)
+    assert len(decoded) == 1 + 3
     keys, values = table.take_changes()
     assert (keys, (values[0] or b"")[PAYLOAD:]) == ([b"EWR"], msgspec.json.encode(Total(3)))
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_what_could_not_be_read_back_is_refused_when_it_is_set(is_frozen: bool) -> None:
+    decode = msgspec.json.Decoder(Total).decode
+    table = TableState(TableDefinition("totals", msgspec.json.encode, decode, is_frozen=is_frozen), MemoryStore())
+    said = "table 'totals': a value of type Total could not be read back: Expected `float`, got `null`"
+    with pytest.raises(EncodeError, match=said):
+        table.set(Pending(0), b"EWR", Total(1, float("nan")))
+    assert table.take_changes() == ([], [])
+
+
+def test_a_frozen_value_is_the_same_in_its_event_after_it_and_after_the_commit() -> None:
+    class Stops(msgspec.Struct, frozen=True):
+        at: tuple[str, ...]
+
+    decode = msgspec.json.Decoder(Stops).decode
+    table = TableState(TableDefinition("stops", msgspec.json.encode, decode, is_frozen=True), MemoryStore())
+    changeable: Any = ["EWR"]
+    event = Pending(0)
+    table.set(event, b"UA", Stops(changeable))
+    changeable.append("LGA")
+    seen = [table.get(event, b"UA")]
+    event.commit()
+    seen.append(table.get(Pending(0), b"UA"))
+    table.take_changes()
+    seen.append(table.get(Pending(0), b"UA"))
+    assert seen == [Stops(("EWR",))] * 3
 
 
 def test_a_changeable_default_read_after_a_deletion_is_no_change_in_place() -> None:

@@ -147,9 +147,8 @@ def test_pairs_are_those_of_a_comparison_of_all_with_all(
         for n in shuffled[len(shuffled) // 2 :] if restarts else []:
             send(harness, made, n, arrivals[n], fault if chance.random() < 0.2 else None)
         harness.advance("1h")
-        for n in range(30):
-            harness.send(made.left, Event(-1, f"end-{n}", at(10_000)))
-            harness.send(made.right, Event(-1, f"end-{n}", at(20_000)))
+        harness.send(made.left, *(Event(-1, f"end-{n}", at(10_000)) for n in range(30)))
+        harness.send(made.right, *(Event(-1, f"end-{n}", at(20_000)) for n in range(30)))
         harness.advance("1h")
         results = [record.value for record in harness.read(made.out)]
         assert harness.dead_letters() == []

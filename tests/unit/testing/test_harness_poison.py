@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from streamserve import App, Batch, Stream, Topic, Window, aggregates, hopping, session, tumbling
-from streamserve.errors import ConfigurationError, PlanError, TopicError
+from streamserve.dataflow.plan import Ordering
+from streamserve.errors import ConfigurationError, PlanError, TopicError, TransactionAborted
 from streamserve.observer import Observer
 from streamserve.testing import DeadLetter, Harness
 from streamserve.testing.harness import Fault
@@ -38,10 +39,15 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Counts(Observer):
-    """Adds up what was dead-lettered or skipped."""
+    """Adds up what was dead-lettered or skipped, and how often the engine started anew."""
 
     def __init__(self) -> None:
         self.seen: dict[tuple[str, str, str], int] = {}
+        self.restarts = 0
+
+    def aborted(self, reason: str, message: str) -> None:
+        del reason, message
+        self.restarts += 1
 
     def dead_lettered(self, step: str, reason: str, records: int) -> None:
         self._add("dead", step, reason, records)
@@ -216,6 +222,40 @@ def test_an_event_that_a_window_cannot_count_leaves_it_as_if_it_had_not_been(
         assert found == ([record.value for record in clean.read(results)], clean.changelog("poisoned-w-changelog"))
 
 
+class Share(Visit, frozen=True):
+    @property
+    def share(self) -> float:
+        return 6 / self.value
+
+
+@pytest.mark.parametrize("asks", ["aggregate", "by", "features"])
+def test_a_property_that_raises_costs_its_event_whoever_asks_for_it(asks: str) -> None:
+    app = App("shares")
+    shares = app.topic("shares", Share, key="user", event_time="at")
+    seen = app.topic("seen", Seen, key="user")
+    window = tumbling("1m")
+    if asks == "aggregate":
+        table: Any = app.aggregate("w", shares, aggregates.sum("share"), window=window)
+    else:
+        table = app.aggregate("w", shares, aggregates.sum("value"), window=window, by="share" if asks == "by" else ())
+    features = app.features("six", event=Share, entity_row={"value": "share"})
+
+    @app.agent(shares, to=seen)
+    async def read(stream: Stream[Share]) -> AsyncIterator[Seen]:  # pyright: ignore[reportUnusedFunction]
+        async for share in stream:
+            row: Any = await features.get(share) if asks == "features" else ()
+            yield Seen(share.user, len(row) or table[share.user])
+
+    with Harness(app, features={"six": lambda keys: {"six": keys["value"]}}) as harness:
+        harness.send(shares, *(Share("a", at(n), value) for n, value in enumerate((2, 0, 2))))
+        assert [letter.source.offset for letter in harness.dead_letters()] == [1]
+        assert [record.value.value for record in harness.read(seen)] == {
+            "aggregate": [3, 3, 6],
+            "by": [2, None, 4],
+            "features": [1, 1],
+        }[asks]
+
+
 def refusing(window: Window[Any]) -> Result:
     if window.keys == ("bad",):
         raise KeyError(window.key)
@@ -250,6 +290,42 @@ def test_a_result_that_cannot_be_written_names_its_window_and_key_and_the_others
         b"%d" % (start_ms + 10_000),
     )
     assert counts.seen == {("dead", "w", "window"): 1, ("dead", "w", "encode"): 1}
+
+
+@pytest.mark.parametrize("emit", ["close", "change"])
+@pytest.mark.parametrize("fault", [None, "crash", "abort"])
+def test_a_result_that_its_topic_finds_too_large_is_lost_and_the_others_are_written(
+    emit: Any, fault: Fault | None
+) -> None:
+    counts = Counts()
+    app = App("swelling")
+    visits = app.topic("visits", Visit, key="user", event_time="at")
+    results = app.topic("results", Visit, key="user")
+
+    def swell(window: Window[float]) -> Visit:
+        return Visit(window.keys[0], window.start, "x" * int(700_000 * window.value))
+
+    app.aggregate("w", visits, aggregates.count(), window=tumbling("10s"), to=results, emit=emit, output=swell)
+    with Harness(app, observer=counts) as harness:
+        if fault is not None:
+            harness.fault(fault)
+        harness.send(visits, *[Visit(user, at(1)) for user in ("ann", "bad", "bad", "zoe")])
+        restarts = counts.restarts
+        harness.send(visits, Visit("bad", at(2)))
+        assert emit == "close" or counts.restarts == restarts, "what is larger still is not tried"
+        harness.send(visits, Visit("ann", at(11)))
+        written = [(record.value.user, len(record.value.value)) for record in harness.read(results)]
+        once = [(user, 700_000) for user in ("ann", "bad", "zoe")]
+        assert written[: 3 if emit == "change" else 2] == (once if emit == "change" else [once[0], once[2]])
+        letters = harness.dead_letters()
+        headers = dict(harness.read_bytes("swelling-dead-letters")[0].headers() or ())
+    assert {(letter.step, letter.key, letter.reason, letter.error) for letter in letters} == {
+        ("w", b"bad", "oversize", "OversizeError")
+    }
+    assert "'w': the broker refuses a result of" in letters[0].message
+    assert "for topic 'results': raise max.message.bytes" in letters[0].message
+    assert (headers["window"], headers["window-end"]) == (b"w", b"%d" % int(at(10).timestamp() * 1000))
+    assert counts.seen == {("dead", "w", "oversize"): 2 if emit == "change" else 1}
 
 
 def test_a_function_that_raises_at_the_close_costs_that_result() -> None:
@@ -341,6 +417,138 @@ def test_a_task_that_outlives_its_event_is_told_that_its_writes_would_be_lost() 
     with pytest.raises(ConfigurationError, match=said), Harness(app) as harness:
         harness.send(visits, Visit("a", at(1)), Visit("b", at(2)))
     assert isinstance(tasks[0].exception(), ConfigurationError)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("ordering", ["key", "unordered"])
+def test_a_task_that_outlives_its_event_does_not_send_for_another(ordering: Ordering, apart: bool) -> None:
+    app = App("outlived")
+    visits = app.topic("visits", Visit, key="user", event_time="at")
+    notes = app.topic("notes", Visit, key="user")
+    tasks: list[asyncio.Task[None]] = []
+    event_is_done = asyncio.Event()
+
+    @app.agent(visits, io=True, ordering=ordering)
+    async def take(stream: Stream[Visit]) -> None:  # pyright: ignore[reportUnusedFunction]
+        async def note(visit: Visit, when: asyncio.Event) -> None:
+            await when.wait()
+            await notes.send(visit)
+
+        async for visit in stream:
+            await asyncio.create_task(note(visit, ready))
+            tasks.append(asyncio.create_task(note(visit, event_is_done)))
+            if visit.value == 2:
+                event_is_done.set()
+                await asyncio.sleep(0.01)
+
+    ready = asyncio.Event()
+    ready.set()
+    first, second = Visit("a", at(1)), Visit("a", at(2), 2)
+
+    def run() -> None:
+        with Harness(app) as harness:
+            if apart:
+                harness.send(visits, first)
+                assert [record.value for record in harness.read(notes)] == [first], "one that is awaited may send"
+            harness.send(visits, *((second,) if apart else (first, second)))
+
+    said = r"agent 'take': a task .* sends to topic 'notes' after the event is done.*await it before asking"
+    with pytest.raises(ConfigurationError, match=said):
+        run()
+    assert isinstance(tasks[0].exception(), ConfigurationError)
+
+
+def test_a_task_that_outlives_its_event_does_not_send_for_a_timer() -> None:
+    app = App("outlived")
+    visits = app.topic("visits", Visit, key="user", event_time="at")
+    notes = app.topic("notes", Visit, key="user")
+    minute = asyncio.Event()
+
+    @app.agent(visits, io=True)
+    async def take(stream: Stream[Visit]) -> None:  # pyright: ignore[reportUnusedFunction]
+        async def note(visit: Visit) -> None:
+            await minute.wait()
+            await notes.send(visit)
+
+        async for visit in stream:
+            tasks[visit.user] = asyncio.create_task(note(visit))
+
+    @app.timer("1m")
+    async def tick() -> None:  # pyright: ignore[reportUnusedFunction]
+        minute.set()
+        await asyncio.sleep(0.01)
+
+    def run() -> None:
+        with Harness(app) as harness:
+            harness.send(visits, Visit("a", at(1)))
+            harness.advance("1m")
+
+    tasks: dict[str, asyncio.Task[None]] = {}
+    with pytest.raises(ConfigurationError, match=r"agent 'take': a task .* sends to topic 'notes' after the event"):
+        run()
+    assert isinstance(tasks["a"].exception(), ConfigurationError)
+
+
+def test_a_task_whose_event_comes_again_after_a_restart_sends_nothing() -> None:
+    app = App("again")
+    visits = app.topic("visits", Visit, key="user", event_time="at")
+    notes = app.topic("notes", Visit, key="user")
+    tasks: list[asyncio.Task[None]] = []
+    comes_again = asyncio.Event()
+
+    @app.agent(visits, io=True)
+    async def take(stream: Stream[Visit]) -> None:  # pyright: ignore[reportUnusedFunction]
+        async def note(visit: Visit) -> None:
+            await comes_again.wait()
+            await notes.send(visit)
+
+        async for visit in stream:
+            if visit.user == "fails":
+                await asyncio.sleep(0)
+                if len(tasks) == 1:
+                    raise TransactionAborted("of the first incarnation")
+                comes_again.set()
+                continue
+            tasks.append(asyncio.create_task(note(visit)))
+            await asyncio.sleep(0 if len(tasks) > 1 else 60)
+            await tasks[-1]
+
+    waits = Visit("waits", at(1))
+    with Harness(app) as harness:
+        harness.send(visits, waits, Visit("fails", at(2)))
+        assert [record.value for record in harness.read(notes)] == [waits]
+    assert [task.cancelled() for task in tasks] == [True, False]
+
+
+@pytest.mark.parametrize("does", ["send", "table"])
+def test_what_an_event_that_failed_has_left_running_stops_nothing(does: str) -> None:
+    app = App("orphans")
+    visits = app.topic("visits", Visit, key="user", event_time="at")
+    users = app.topic("users", str, key=lambda user: user)
+    table = app.table("last", int)
+
+    @app.agent(visits, io=True, tables=[table])
+    async def take(stream: Stream[Visit]) -> None:  # pyright: ignore[reportUnusedFunction]
+        async def keep(visit: Visit) -> None:
+            await asyncio.sleep(0.005)
+            if does == "send":
+                await users.send(visit.user)
+            else:
+                table[visit.user] = 1
+
+        async def judge(visit: Visit) -> None:
+            if visit.user == "b":
+                raise ValueError("b")
+
+        async for visit in stream:
+            await asyncio.gather(keep(visit), judge(visit))
+
+    with Harness(app) as harness:
+        harness.send(visits, *(Visit(user, at(n)) for n, user in enumerate("abc")))
+        harness.send(visits, Visit("d", at(4)))
+        assert reasons(harness.dead_letters()) == [("take", "agent", "ValueError")]
+        seen = harness.table(table) if does == "table" else [record.value for record in harness.read(users)]
+    assert sorted(seen) == ["a", "c", "d"]
 
 
 # --- regrouping -----------------------------------------------------------------------------------------------------

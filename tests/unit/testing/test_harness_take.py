@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Batch, Binary, Record, Reject, Stream, Topic, gather
+from streamserve.dataflow.plan import Ordering
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault
 
@@ -162,6 +163,46 @@ def test_an_output_that_does_not_fit_is_a_dead_letter_of_every_event_of_its_list
 
 
 @pytest.mark.parametrize("io", [False, True])
+@pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
+def test_an_output_that_the_broker_finds_too_large_is_a_dead_letter_of_every_event_of_its_list(
+    ordering: Ordering, *, io: bool
+) -> None:
+    app, source, sums = new_app()
+
+    @app.agent(source, to=sums, io=io, ordering=ordering)
+    async def add(stream: Stream[Event]) -> AsyncIterator[Sum]:  # pyright: ignore[reportUnusedFunction]
+        async for batch in stream.take(3):
+            numbers = [event.n for event in batch]
+            yield Sum(numbers * 400_000 if 4 in numbers else numbers)
+
+    with Harness(app, partitions=1) as harness:
+        harness.send(source, *events(9))
+        assert taken(harness, sums) == [[0, 1, 2], [6, 7, 8]]
+        assert [(dead.source.offset, dead.reason) for dead in harness.dead_letters()] == [
+            (n, "oversize") for n in (3, 4, 5)
+        ]
+
+
+def test_a_list_whose_output_the_broker_finds_too_large_leaves_nothing_in_tables() -> None:
+    app, source, sums = new_app()
+    seen = app.table("seen", int, default=int)
+
+    @app.agent(source, to=sums)
+    async def count(stream: Stream[Event]) -> AsyncIterator[Sum]:  # pyright: ignore[reportUnusedFunction]
+        async for batch in stream.take(3):
+            for event in batch:
+                seen.update(event.user, lambda before: before + 1)
+            numbers = [event.n for event in batch]
+            yield Sum(numbers * 400_000 if 4 in numbers else numbers)
+
+    with Harness(app, partitions=1) as harness:
+        harness.send(source, *events(9))
+        assert taken(harness, sums) == [[0, 1, 2], [6, 7, 8]]
+        assert [dead.source.offset for dead in harness.dead_letters()] == [3, 4, 5]
+        assert harness.table(seen) == {"user-0": 2, "user-1": 2, "user-2": 1, "user-6": 1}
+
+
+@pytest.mark.parametrize("io", [False, True])
 def test_each_event_of_a_list_has_its_own_features_and_is_logged_and_counted_once(*, io: bool) -> None:
     app, source, sums = new_app()
     features = app.features("size_v1", event=Event, log=1.0)
@@ -194,6 +235,31 @@ def test_each_event_of_a_list_has_its_own_features_and_is_logged_and_counted_onc
         (n, float(n)) for n in range(17) if n != 5
     ]
     assert {message["count"] for message in drift} == {15}
+
+
+def test_what_a_list_that_failed_still_asked_for_is_not_logged() -> None:
+    app, source, sums = new_app()
+    features = app.features("size_v1", event=Event, log=1.0)
+
+    async def judge(batch: Sequence[Event]) -> None:
+        if any(event.n == 2 for event in batch):
+            raise ValueError("two")
+
+    async def size(event: Event) -> None:
+        await asyncio.sleep(0)
+        await features.get(event)
+
+    @app.agent(source, to=sums, io=True)
+    async def add(stream: Stream[Event]) -> AsyncIterator[Sum]:  # pyright: ignore[reportUnusedFunction]
+        async for batch in stream.take(4):
+            await asyncio.gather(*map(size, batch), judge(batch))
+            yield Sum([event.n for event in batch])
+
+    with Harness(app, partitions=1, features={"size_v1": lambda event: {"size": event["n"]}}) as harness:
+        harness.send(source, *events(8))
+        logged = [msgspec.json.decode(message.value() or b"") for message in harness.read_bytes("taking-features")]
+        assert [n for numbers in taken(harness, sums) for n in numbers] == [0, 1, 3, 4, 5, 6, 7]
+    assert [row["source_offset"] for row in logged] == [0, 1, 3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -182,7 +182,8 @@ def test_a_key_with_very_many_updates_writes_one_record_a_commit() -> None:
 
 
 def test_a_million_updates_of_one_key_take_no_memory() -> None:
-    table = TableState(TableDefinition("seen", msgspec.json.encode, msgspec.json.decode, int), MemoryStore())
+    definition = TableDefinition("seen", msgspec.json.encode, msgspec.json.decode, int, exact=int)
+    table = TableState(definition, MemoryStore())
     blocks: list[int] = []
     for commit in range(1, 11):
         batch = Pending(0)

@@ -12,9 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from streamserve.broker.server import LocalBroker
+from topologies.drawing import require_matplotlib
 from topologies.flights.dataset import events
 from topologies.flights.demo.chaos import Chaos
 from topologies.flights.demo.latency import Latency, measure_latency
+from topologies.flights.demo.plots import History, draw_plots, read_history
 from topologies.flights.demo.replay import Replay
 from topologies.flights.demo.screen import Screen
 from topologies.flights.demo.summary import Summary
@@ -41,6 +43,7 @@ class Options:
 
     ``brokers`` names a broker that runs already, on which ``recreate`` allows to delete the demo's topics. ``speed`` is
     event time over wall time; ``None`` goes as fast as it can. ``latency_s`` is how long latency is measured, 0 not.
+    ``plots`` is the folder that pictures of drift, quality and summary go to.
     """
 
     events: int | None = None
@@ -50,6 +53,7 @@ class Options:
     recreate: bool = False
     speed: float | None = None
     latency_s: float = 5.0
+    plots: Path | None = None
 
 
 def run_demo(options: Options, screen: Screen) -> Summary:
@@ -58,9 +62,12 @@ def run_demo(options: Options, screen: Screen) -> Summary:
     Broker, feature repository and logs are in temporary folders, which go at the end.
 
     Raises:
-        ConfigurationError: the data set or Java is missing, or the broker has the demo's topics already.
+        ConfigurationError: the data set, Java or, for plots, matplotlib is missing.
+        TopicError: the broker has the demo's topics already.
         OutageError: the broker or a worker ended, or nothing came for two minutes.
     """
+    if options.plots is not None:
+        require_matplotlib()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="streamserve-demo-")))
         stack.enter_context(_utc())
@@ -101,8 +108,11 @@ class _Run:
         kills = self._workers.kills
         with self._screen.stage("Read everything back"):
             verification = verify(self._brokers, self._rolling())
+        history = self._history(verification)
         latency = self._measure(verification)
-        return Summary(events=self._count, kills=kills, seconds=seconds, verification=verification, latency=latency)
+        summary = Summary(events=self._count, kills=kills, seconds=seconds, verification=verification, latency=latency)
+        self._plot(history, summary)
+        return summary
 
     def _score(self) -> float:
         """Return the seconds from when workers were ready to the last prediction seen.
@@ -165,6 +175,19 @@ class _Run:
 
     def _draw(self, *, last: bool = False) -> None:
         self._screen.draw(self._replay, self._watch, self._count, self._workers.kills, last=last)
+
+    def _history(self, verification: Verification) -> History | None:
+        """Read what is to be drawn, before more flights are sent to measure latency; ``None`` without plots."""
+        if self._options.plots is None:
+            return None
+        with self._screen.stage("Read drift and live quality"):
+            return read_history(self._brokers, max(verification.versions, default=""))
+
+    def _plot(self, history: History | None, summary: Summary) -> None:
+        if history is not None and self._options.plots is not None:
+            with self._screen.stage("Draw the run"):
+                files = draw_plots(history, summary, self._options.plots)
+            self._screen.note(f"Pictures: {', '.join(map(str, files))}")
 
     def _measure(self, verification: Verification) -> Latency | None:
         if not self._options.latency_s or not verification.latest:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -128,8 +127,9 @@ class Summary:
         yield ""
         yield self._verdict()
         yield _counts(self)
-        yield _quality(self.months, self.live_months, self.verification.versions)
-        yield _drift(self.verification.alarms)
+        yield ""
+        yield _quality(self.months, self.live_months, self.verification)
+        yield ""
         yield _next_steps()
 
     def _verdict(self) -> Text:
@@ -178,31 +178,32 @@ def _statuses(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "none judged"
 
 
-def _quality(months: Sequence[MonthReport], live: Sequence[MonthReport], versions: frozenset[str]) -> Table:
+def _quality(months: Sequence[MonthReport], live: Sequence[MonthReport], found: Verification) -> Table:
     live_auc = {each.month: each.auc for each in live}
-    table = Table(title="Quality by month, judged by the arrivals", title_justify="left")
-    for name in ("month", "predictions", "judged", "late", "AUC", "live AUC", "log loss"):
-        table.add_column(name, justify="left" if name == "month" else "right")
+    alarms = _alarms_by_month(found.alarms)
+    table = Table(title="Quality and drift by month, judged by the arrivals", title_justify="left")
+    for name in ("month", "predictions", "judged", "late", "AUC", "live AUC", "log loss", "drift alarms"):
+        table.add_column(name, justify="left" if name in {"month", "drift alarms"} else "right")
     for each in months:
         share = "-" if each.late_share is None else f"{each.late_share:.1%}"
         figures = (share, _figure(each.auc), _figure(live_auc.get(each.month)), _figure(each.log_loss))
-        table.add_row(each.month, f"{each.predictions:,}", f"{each.labelled:,}", *figures)
+        table.add_row(each.month, f"{each.predictions:,}", f"{each.labelled:,}", *figures, alarms.get(each.month, "-"))
     table.add_section()
-    for version in sorted(versions):
+    for version in sorted(found.versions):
         metrics = held_out_metrics(version)
         table.add_row(f"held out ({version})", "", "", "", _figure(metrics["auc"]), "", _figure(metrics["log_loss"]))
     return table
 
 
-def _drift(alarms: Sequence[Alarm]) -> Table:
-    """Return the alarms, one row for each day and column."""
-    table = Table(title=f"Drift alarms: {len(alarms)}", title_justify="left")
-    for name in ("date", "column", "detectors"):
-        table.add_column(name)
-    for (date, column), same in groupby(_by_date(alarms), key=lambda each: (each.date, each.column)):
-        counts = Counter(each.detector for each in same)
-        table.add_row(date, column, ", ".join(f"{name} ({count})" for name, count in counts.items()))
-    return table
+def _alarms_by_month(alarms: Sequence[Alarm]) -> dict[str, str]:
+    """Return how many alarms each detector raised, by month (UTC); ``--json`` and ``--plots`` say when and of what."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter[str])
+    for alarm in alarms:
+        counts[alarm.date[:7]][alarm.detector] += 1
+    return {
+        month: ", ".join(f"{number} {detector}" for detector, number in sorted(found.items()))
+        for month, found in counts.items()
+    }
 
 
 def _next_steps() -> Text:
@@ -210,7 +211,7 @@ def _next_steps() -> Text:
         "Where to look next:",
         "  topologies/flights/app.py is the whole topology, its README.md the data and the models",
         "  streamserve graph topologies.flights.app:app draws it",
-        "  streamserve demo --chaos 3 kills its workers",
+        "  streamserve demo --chaos 3 kills its workers, --plots FOLDER draws drift and quality",
         "  streamserve demo --brokers HOST:PORT leaves its topics on a broker of yours",
     )
     return Text("\n".join(lines), style="dim")

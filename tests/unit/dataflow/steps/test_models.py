@@ -89,6 +89,20 @@ def test_events_that_ask_in_different_ways_are_answered_in_one_run() -> None:
     assert outcomes(scorer, asked({})) == [ModelRowError]
 
 
+def test_a_row_whose_property_raises_is_refused_and_the_others_are_answered() -> None:
+    class Shares:
+        def __init__(self, x: float) -> None:
+            self.x = x
+
+        @property
+        def y(self) -> float:
+            return 6 / self.x
+
+    scorer, runner = scorer_of()
+    assert outcomes(scorer, *(asked(Shares(x)) for x in (2, 0, 3))) == [5, ModelRowError, 5]
+    assert runner.sizes == [2]
+
+
 def test_rows_that_can_never_have_an_input_are_a_mistake_of_the_app() -> None:
     scorer, _ = scorer_of()
     with pytest.raises(ConfigurationError, match=r"'y' is in none of .* \(HasX\).*y=... by keyword"):

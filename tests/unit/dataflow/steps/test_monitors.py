@@ -181,7 +181,7 @@ def failed(output: StepOutput) -> dict[int, str]:
 
 
 def logged(output: StepOutput) -> list[int]:
-    return [origin.offset for emission, origin in output.messages if emission.topic == "log" and origin is not None]
+    return [at.offset for emission, at in output.messages if emission.topic == "log" and isinstance(at, Coordinates)]
 
 
 def test_an_event_whose_agent_raises_after_its_prediction_is_not_counted(house: House) -> None:

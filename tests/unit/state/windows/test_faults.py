@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -82,6 +83,13 @@ def test_events_on_which_functions_raise_leave_a_window_as_if_they_had_not_been(
     assert without == (seen, set(), closed, log)
 
 
+def test_a_key_whose_first_event_failed_keeps_its_panes_as_long_as_others_do() -> None:
+    rows = [Row(b"a", 0, 13.0), Row(b"a", 51, None), Row(b"a", 29, None)]
+    seen, at_fault, closed, log = _go_through("hopping", [rows], set(), set())
+    assert at_fault == {(0, 0)}
+    assert _go_through("hopping", [rows], at_fault, set()) == (seen, set(), closed, log)
+
+
 @pytest.mark.parametrize(
     "aggregate", [aggregates.min("v"), aggregates.max("v"), aggregates.last("v"), aggregates.distinct("v")]
 )
@@ -151,3 +159,25 @@ def test_a_share_over_nothing_is_none() -> None:
     assert state.read([b"a"], [0]) == [None]
     assert state.observe([b"a"], [0], ["event"]) == [1.0]
     assert state.closed(100) == [WindowResult(b"a", 0, 10, 1.0)]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_functions_and_readers_are_given_does_not_depend_on_restarts(restart: bool) -> None:
+    def keep(state: Any, value: int, _time_ms: int) -> Any:
+        return [*state, value] if type(state) is tuple else "not what was declared"
+
+    def join(earlier: Any, later: Any) -> Any:
+        return earlier + later
+
+    kept = aggregates.custom("kept", state=tuple, initial=tuple, add=keep, merge=join, result=sum, field="n")
+    newest = aggregates.max("at")
+    in_new_york = datetime(2024, 1, 1, tzinfo=ZoneInfo("America/New_York"))
+    events = [{"n": 1, "at": in_new_york}, {"n": 2, "at": in_new_york}]
+    answers: list[Any] = []
+    for aggregate in (kept, newest):
+        state: WindowedState[Any] = WindowedState("w", tumbling("10ms"), aggregate)
+        state.observe([b"a"], [1], events[:1])
+        if restart:
+            state = restarted(state, tumbling("10ms"), aggregate, {})
+        answers += state.observe([b"a"], [2], events[1:])
+    assert [str(answer) for answer in answers] == ["3", "2024-01-01 05:00:00+00:00"]
