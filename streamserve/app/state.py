@@ -121,9 +121,12 @@ class DeclaresState(Declares):
         is kept from being written.
 
         Raises:
-            PlanError: the name is taken, or events have no such field.
+            PlanError: the name is taken, events have no such field, or results are to be written when a sliding window
+                closes, which it never does.
         """
         self._check_state_name(name, "window")
+        if to is not None and emit == "close" and window.kind == "sliding":
+            raise PlanError(f'window {name!r}: a sliding window never closes; have its changes written: emit="change"')
         divides = (by,) if isinstance(by, str) else tuple(by)
         _check_fields(name, source.node, (*divides, aggregate.field))
         target = to.name if to is not None else None

@@ -1,4 +1,4 @@
-"""Will this flight arrive over 15 minutes late? A whole app, written as a user would; type-checked, never run."""
+"""Will this flight arrive over 15 minutes late? A whole app, as a user would write it; checked for types, and run."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamserve import App, Batch, Regression, Stream, Topic
+from streamserve import App, Batch, Regression, Stream, Topic, aggregates, sliding
 from streamserve.dataflow.plan import TopicNode
 from streamserve.errors import PlanError
 
@@ -164,3 +164,11 @@ def test_features_models_and_monitors_are_declared_once(app: App) -> None:
         with pytest.raises(PlanError, match=r"twice|two monitors"):
             again()
     assert app.plan().engine_topics() == ["shop-dead-letters", "shop-drift", "shop-state-changelog"]
+
+
+def test_results_of_a_sliding_window_are_written_with_its_changes_only() -> None:
+    app = App("a")
+    source, target = app.topic("in", Event, key="n"), app.topic("out", Event, key="n")
+    with pytest.raises(PlanError, match="never closes"):
+        app.aggregate("seen", source, aggregates.count(), window=sliding("1h"), to=target)
+    app.aggregate("seen", source, aggregates.count(), window=sliding("1h"), to=target, emit="change")

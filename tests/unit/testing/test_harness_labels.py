@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from river import metrics
+from sklearn import metrics as exact
 
 from streamserve import App, Batch, Binary, Source, Stream, Topic
 from streamserve.observer import Observer
@@ -405,3 +407,106 @@ def test_state_outlives_the_app_and_another_slice_starts_afresh() -> None:
         second.advance("10s")
         assert told(second) == [("a", "matched", 2_000), ("a", "repeated", 4_000), ("b", "matched", 2_000)]
     assert discarded == [("labels", "slices by origin: no slice column any more")]
+
+
+@pytest.mark.parametrize("fault", [None, *FAULTS])
+def test_reported_metrics_of_classes_are_scikit_learns_on_the_same_pairs(fault: Fault | None) -> None:
+    truths, scores = random_pairs(lambda random: random.random(PAIRS) < 0.3)
+    app, flights, _, arrivals = agent_app(window="1h")
+    reported = reported_metrics(app, flights, arrivals, truths.tolist(), scores.tolist(), fault)
+    classes = scores >= 0.5
+    assert reported == pytest.approx(
+        {
+            "Accuracy": exact.accuracy_score(truths, classes),
+            "Precision": exact.precision_score(truths, classes),
+            "Recall": exact.recall_score(truths, classes),
+            "F1": exact.f1_score(truths, classes),
+            "LogLoss": exact.log_loss(truths, scores),
+            "ROCAUC": pytest.approx(exact.roc_auc_score(truths, scores), abs=1e-3),
+            "CalibrationError": calibration_error(truths, scores),
+        },
+        abs=1e-9,
+    )
+
+
+@pytest.mark.parametrize("fault", [None, *FAULTS])
+def test_reported_metrics_of_numbers_are_scikit_learns_on_the_same_pairs(fault: Fault | None) -> None:
+    truths, scores = random_pairs(lambda random: random.normal(size=PAIRS))
+    app, flights, delays, _ = app_with_topics()
+    lengths = app.topic("lengths", Length, key="id", event_time="at")
+    app.labels(
+        lengths,
+        predictions=delays,
+        truth=lambda length: length.length,
+        score=lambda delay: delay.probability,
+        within="100s",
+        task="regression",
+        window="1h",
+    )
+
+    @app.agent(flights, to=delays)
+    async def predict(stream: Stream[Event]) -> AsyncIterator[Delay]:  # pyright: ignore[reportUnusedFunction]
+        async for flight in stream:
+            yield Delay(flight.id, flight.p, flight.origin)
+
+    reported = reported_metrics(app, flights, lengths, truths.tolist(), scores.tolist(), fault)
+    squared = exact.mean_squared_error(truths, scores)
+    expected = {"MAE": exact.mean_absolute_error(truths, scores), "RMSE": squared**0.5}
+    assert reported == pytest.approx(expected, abs=1e-9)
+
+
+PAIRS = 300
+
+
+class Length(msgspec.Struct, frozen=True):
+    id: str
+    at: datetime
+    length: float
+
+
+def random_pairs(draw: Callable[[np.random.Generator], Any]) -> tuple[Any, Any]:
+    """Return truths, and scores between 0 and 1 that know something of them."""
+    random = np.random.default_rng(7)
+    truths = draw(random)
+    return truths, 1 / (1 + np.exp(-(random.normal(size=PAIRS) + truths - 0.5)))
+
+
+def calibration_error(truths: Any, scores: Any) -> float:
+    """Return the expected calibration error over ten bins of equal width, by its definition."""
+    bins = (scores * 10).astype(int)
+    return sum(abs(float((scores - truths)[bins == number].sum())) for number in range(10)) / PAIRS
+
+
+def reported_metrics(
+    app: App,
+    flights: Topic[Event, str],
+    labels: Topic[Any, str],
+    truths: Sequence[float | bool],
+    scores: Sequence[float],
+    fault: Fault | None,
+) -> Mapping[str, float]:
+    """Return the metrics that the performance topic tells of the window with all pairs, a fault midway."""
+    with Harness(app, partitions=1) as harness:
+        for first in range(0, PAIRS, 100):
+            numbers = range(first, first + 100)
+            harness.send(flights, *(Event(f"f{n}", at(n), scores[n]) for n in numbers))
+            if fault is not None and first == 100:
+                harness.fault(fault)
+            made: list[Any] = [
+                Arrival(f"f{n}", at(n + 30), truth)
+                if isinstance(truth := truths[n], bool)
+                else Length(f"f{n}", at(n + 30), truth)
+                for n in numbers
+            ]
+            harness.send(labels, *made)
+        for seconds in (3_700, 3_900):
+            harness.send(flights, Event(f"tick-{seconds}", at(seconds)))
+            tock: Any = Arrival if isinstance(truths[0], bool) else Length
+            harness.send(labels, tock(f"tock-{seconds}", at(seconds), truths[0]))
+            harness.advance("1m")
+        [report] = [
+            it
+            for it in performance(harness, "metrics")
+            if it["window_start"] is not None and it["version"] is None and it["slice"] is None and it["pairs"] == PAIRS
+        ]
+    return report["metrics"]
