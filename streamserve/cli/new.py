@@ -48,7 +48,8 @@ def new(name: Name, into: Into = Path()) -> None:
         f"{folder}/ is ready. Try:\n"
         f"  streamserve check {name}.app:app\n"
         f"  pytest {name}\n"
-        f"  streamserve run {name}.app:app      # {folder}/README.md says how to start a broker and send events"
+        f"  streamserve broker start\n"
+        f"  streamserve run {name}.app:app --create-topics      # {folder}/README.md says how to send and read"
     )
 
 
