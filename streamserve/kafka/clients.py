@@ -63,6 +63,10 @@ def restore_config(settings: Settings, group: str, *, isolation: str) -> dict[st
     return {"fetch.wait.max.ms": 10, **_reader_config(settings), "group.id": group, "isolation.level": isolation}
 
 
+_SOCKET_TIMEOUT_MS = 60_000
+"""librdkafka's own default, where nothing is transactional."""
+
+
 def _reader_config(settings: Settings) -> dict[str, Any]:
     return {
         "fetch.min.bytes": 1,
@@ -81,7 +85,9 @@ def producer_config(settings: Settings, transactional_id: str, *, alone: bool = 
 
     Keys are partitioned as Java's clients do it. ``alone`` sends each message in a batch of its own. It connects to all
     brokers at once: with librdkafka's default, to connect where it has to, half of the starts of a transactional id
-    wait 500 ms for the next look at who is connected (measured: 510 ms; so 3 ms).
+    wait 500 ms for the next look at who is connected (measured: 510 ms; so 3 ms). Its requests wait as long as
+    librdkafka lets them, just less than a transaction, but no longer than ``_SOCKET_TIMEOUT_MS``: what librdkafka 2.16
+    derives from a transaction of over 35 min counts as past already (2**31 µs), and nothing is ever sent.
     """
     timeout_ms = to_milliseconds(settings.transaction_timeout)
     return {
@@ -97,6 +103,7 @@ def producer_config(settings: Settings, transactional_id: str, *, alone: bool = 
         "retry.backoff.max.ms": 50,
         "transaction.timeout.ms": timeout_ms,
         "message.timeout.ms": timeout_ms // 2,
+        "socket.timeout.ms": min(max(timeout_ms - 100, 900), _SOCKET_TIMEOUT_MS),
         **({"batch.num.messages": 1} if alone else {}),
         **common_config(settings),
         "transactional.id": transactional_id,

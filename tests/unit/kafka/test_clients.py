@@ -60,6 +60,14 @@ def test_a_message_times_out_before_its_transaction() -> None:
     assert config["message.timeout.ms"] < config["transaction.timeout.ms"]
 
 
+@pytest.mark.parametrize(("transaction", "request_ms"), [("1s", 900), ("20s", 19_900), ("15m", 60_000), ("2h", 60_000)])
+def test_a_request_times_out_before_its_transaction_and_within_what_the_client_can_count(
+    transaction: str, request_ms: int
+) -> None:
+    config = producer_config(settings_of(transaction_timeout=transaction), "app.w0.0")
+    assert config["socket.timeout.ms"] == request_ms
+
+
 def test_keys_are_partitioned_as_java_does_it() -> None:
     assert producer_config(settings_of(), "app.w0.0")["partitioner"] == "murmur2_random"
 
