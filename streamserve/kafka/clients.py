@@ -14,6 +14,8 @@ from streamserve.settings import Settings
 
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024
 """What our producers hand to a broker at most: dead letters carry what other topics refuse."""
+_SOCKET_TIMEOUT_MS = 60_000
+"""librdkafka's own default, where nothing is transactional."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,6 @@ def restore_config(settings: Settings, group: str, *, isolation: str) -> dict[st
     It is told of a partition's end when a fetch comes back empty, for which the broker takes 500 ms by default.
     """
     return {"fetch.wait.max.ms": 10, **_reader_config(settings), "group.id": group, "isolation.level": isolation}
-
-
-_SOCKET_TIMEOUT_MS = 60_000
-"""librdkafka's own default, where nothing is transactional."""
 
 
 def _reader_config(settings: Settings) -> dict[str, Any]:
