@@ -142,6 +142,7 @@ class Inspection:
             **producer_config(self._settings, name),
             "transaction.timeout.ms": _TRIAL_TIMEOUT_MS,
             "message.timeout.ms": _TRIAL_TIMEOUT_MS,
+            "socket.timeout.ms": _TRIAL_TIMEOUT_MS,
         }
         try:
             producer = self._clients.producer(config)
