@@ -21,13 +21,12 @@ from pydantic import BaseModel
 from streamserve import App, Binary, Stream
 from streamserve.broker.server import LocalBroker
 from streamserve.clock import Clock, ManualClock
-from streamserve.inference.manifest import BinaryOutput, GoldenSample, InputSpec, OutputColumn, TensorSpec
-from streamserve.inference.package import MODEL_FILE, write_package
-from streamserve.inference.registry import Registry
+from streamserve.inference.package import MODEL_FILE
 from streamserve.kafka.admin import changelog_config, dead_letter_config
 from streamserve.ops.doctor import Finding, examine
 from streamserve.settings import load_settings
 from tests.integration.conftest import topic_maker
+from tests.unit.inference.onnx_models import unread_package
 
 pytestmark = pytest.mark.broker
 
@@ -90,22 +89,6 @@ def shop(name: str, folder: Path) -> App:
     return app
 
 
-def write_model(folder: Path) -> Path:
-    """A package whose model nobody runs."""
-    path = write_package(
-        folder / "models",
-        name="risk",
-        version="1",
-        onnx=b"a model",
-        inputs=[InputSpec(name="amount", type="float", tensor="X", missing="reject")],
-        tensors=[TensorSpec(name="X", dtype="float32", layout="matrix")],
-        output=BinaryOutput(probability=OutputColumn(tensor="probabilities", column=1)),
-        golden=GoldenSample(rows=({"amount": 1.0},), expected=({"label": False, "probability": 0.1},)),
-    )
-    Registry(folder / "models").set_alias("risk", "champion", "1")
-    return path
-
-
 def looked_at(app: App, brokers: str, clock: Clock | None = None) -> list[Finding]:
     settings = load_settings(app.settings, {"bootstrap_servers": brokers})
     return list(examine(settings, app.plan(), clock=clock))
@@ -130,7 +113,7 @@ def ill_broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 def test_a_sound_app_on_a_sound_broker_has_nothing_wrong(brokers: str, topic_name: str, tmp_path: Path) -> None:
     app = shop(topic_name, tmp_path)
-    write_model(tmp_path)
+    unread_package(tmp_path / "models")
     make = topic_maker(brokers)
     make(f"{topic_name}-payments", f"{topic_name}-refunds", f"{topic_name}-large", f"{topic_name}-copies", partitions=2)
     make(f"{topic_name}-dead-letters", config=dead_letter_config())
@@ -144,7 +127,7 @@ def test_a_sound_app_on_a_sound_broker_has_nothing_wrong(brokers: str, topic_nam
 
 def test_every_planted_fault_is_found_and_has_a_remedy(ill_broker: str, topic_name: str, tmp_path: Path) -> None:
     app = shop(topic_name, tmp_path)
-    write_model(tmp_path).joinpath(MODEL_FILE).write_bytes(b"another")
+    unread_package(tmp_path / "models").joinpath(MODEL_FILE).write_bytes(b"another")
     (tmp_path / "state").write_text("a file where the tables' folder should be")
     plant(ill_broker, topic_name)
     ten_minutes_ago = ManualClock(time.time_ns() // 1_000_000 - 600_000)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from streamserve.inference.manifest import (
+    BinaryOutput,
     GoldenSample,
     InputSpec,
     OutputColumn,
@@ -19,6 +20,7 @@ from streamserve.inference.manifest import (
     TensorSpec,
 )
 from streamserve.inference.package import ModelPackage, load_package, write_package
+from streamserve.inference.registry import Registry
 
 Shape: TypeAlias = Sequence[int | str]
 
@@ -89,3 +91,19 @@ def float_package(
     """A model of one float, by default ``value = x``, with the golden answer ``y`` to ``x``."""
     spec, tensor = InputSpec(name="x", type="float"), TensorSpec(name="x", dtype="float32")
     return scalar_package(registry, onnx or identity(), spec, tensor, x, y, version=version)
+
+
+def unread_package(folder: Path) -> Path:
+    """Publish version 1 of ``risk``, whose model nobody runs; return the package's folder."""
+    package = write_package(
+        folder,
+        name="risk",
+        version="1",
+        onnx=b"a model",
+        inputs=[InputSpec(name="amount", type="float", tensor="X", missing="reject")],
+        tensors=[TensorSpec(name="X", dtype="float32", layout="matrix")],
+        output=BinaryOutput(probability=OutputColumn(tensor="probabilities", column=1)),
+        golden=GoldenSample(rows=({"amount": 1.0},), expected=({"label": False, "probability": 0.1},)),
+    )
+    Registry(folder).set_alias("risk", "champion", "1")
+    return package

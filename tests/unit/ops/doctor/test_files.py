@@ -12,13 +12,12 @@ from pydantic import BaseModel
 
 from streamserve import App
 from streamserve.dataflow.plan import FeaturesNode, ModelNode
-from streamserve.inference.manifest import BinaryOutput, GoldenSample, InputSpec, OutputColumn, TensorSpec
-from streamserve.inference.package import MODEL_FILE, write_package
-from streamserve.inference.registry import Registry
+from streamserve.inference.package import MODEL_FILE
 from streamserve.ops.doctor import Finding
 from streamserve.ops.doctor.files import feature_store, models, state_directory
 from streamserve.settings import Settings
 from tests.feature_store import history, new_store
+from tests.unit.inference.onnx_models import unread_package
 
 
 class Ride(BaseModel):
@@ -60,23 +59,8 @@ def test_tables_on_disk_need_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-def publish(folder: Path) -> Path:
-    package = write_package(
-        folder,
-        name="risk",
-        version="1",
-        onnx=b"a model",
-        inputs=[InputSpec(name="amount", type="float", tensor="X", missing="reject")],
-        tensors=[TensorSpec(name="X", dtype="float32", layout="matrix")],
-        output=BinaryOutput(probability=OutputColumn(tensor="probabilities", column=1)),
-        golden=GoldenSample(rows=({"amount": 1.0},), expected=({"label": False, "probability": 0.1},)),
-    )
-    Registry(folder).set_alias("risk", "champion", "1")
-    return package
-
-
 def test_a_model_whose_bytes_are_not_those_published_is_a_fault(tmp_path: Path) -> None:
-    package = publish(tmp_path)
+    package = unread_package(tmp_path)
     node = ModelNode("risk", float)
     settings = Settings(model_registry=tmp_path)
     assert levels(models(node, settings)) == ["fine"]
@@ -87,7 +71,7 @@ def test_a_model_whose_bytes_are_not_those_published_is_a_fault(tmp_path: Path) 
 
 @pytest.mark.parametrize("node", [ModelNode("risk", float, version="2"), ModelNode("risk", float, alias="canary")])
 def test_a_version_or_alias_that_is_not_there_is_a_fault(tmp_path: Path, node: ModelNode) -> None:
-    publish(tmp_path)
+    unread_package(tmp_path)
     assert levels(models(node, Settings(model_registry=tmp_path))) == ["fault"]
 
 
