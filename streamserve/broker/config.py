@@ -2,8 +2,9 @@
 
 Kafka listens on loopback alone. Replication is 1 everywhere, internal topics are small so that a start is quick, and
 bounds are low where they would slow a test: rebalances start at once, sessions may be short, and a transaction past
-its timeout is ended within a second. All else is Kafka's default, so that what runs here runs the same elsewhere: a
-topic takes messages of 1 MiB unless it was created with a larger ``max.message.bytes``.
+its timeout is ended within a second. Records stay until their topic is deleted, however old their time. All else is
+Kafka's default, so that what runs here runs the same elsewhere: a topic takes messages of 1 MiB unless it was created
+with a larger ``max.message.bytes``.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ SETTINGS: Mapping[str, str] = {
     "group.min.session.timeout.ms": "1000",
     "group.consumer.min.session.timeout.ms": "1000",
     "group.consumer.min.heartbeat.interval.ms": "250",
+    # Time is that of the records: replays and tests write years-old events, which Kafka's default of a week would delete
+    # within half a minute of the broker's start, read or not.
+    "log.retention.ms": "-1",
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +85,7 @@ class Running:
         self.worker.stop()
         self._thread.join(PATIENCE_SECONDS)
         if self._thread.is_alive():
-            raise TimeoutError("the worker did not stop")
+            raise TimeoutError(f"the worker did not stop; {stacks()}")
         if self._failure is not None:
             raise self._failure
 
@@ -95,13 +97,26 @@ class Running:
                 PATIENCE_SECONDS,
             )
         if not done:
-            raise TimeoutError(f"{self.recorder.records} of {records} committed; {self.recorder.restarts[-3:]}")
+            raise TimeoutError(
+                f"{self.recorder.records} of {records} committed; {self.recorder.restarts[-3:]}; {stacks()}"
+            )
 
     def until_ready(self) -> None:
         """Wait until the worker owns its partitions."""
         with self.recorder.changed:
             if not self.recorder.changed.wait_for(lambda: self.recorder.is_ready, PATIENCE_SECONDS):
-                raise TimeoutError("the worker did not become ready")
+                raise TimeoutError(f"the worker did not become ready; {stacks()}")
+
+
+def stacks(depth: int = 8) -> str:
+    """Return where each other thread stands, innermost call last: what a test that waited in vain is to tell."""
+    frames = {thread.name: sys._current_frames().get(thread.ident or 0) for thread in threading.enumerate()}  # pyright: ignore[reportPrivateUsage]
+    frames.pop(threading.current_thread().name, None)
+    return "\n".join(
+        f"{name}: " + " > ".join(f"{call.filename.rsplit('/', 1)[-1]}:{call.lineno} {call.name}" for call in calls)
+        for name, frame in frames.items()
+        for calls in (traceback.extract_stack(frame)[-depth:],)
+    )
 
 
 def settings_of(app: App, brokers: str, **more: Any) -> Settings:

@@ -30,6 +30,11 @@ def test_a_stop_leaves_partitions_their_leader() -> None:
     assert properties()["controlled.shutdown.enable"] == "false"
 
 
+def test_records_of_years_ago_stay() -> None:
+    """Retention goes by the records' own time: Kafka's week deletes a replay of 2013 half a minute after the start."""
+    assert properties()["log.retention.ms"] == "-1"
+
+
 def test_a_test_may_set_anything_but_addresses_and_folders() -> None:
     given = {"transaction.max.timeout.ms": "5000", "controlled.shutdown.enable": "true", "log.dirs": "/elsewhere"}
     text = server_properties(Path("/data/topics"), port=1, controller_port=2, settings=given)
