@@ -98,11 +98,12 @@ def measure(
 
 
 @app.command()
-def serve(brokers: Brokers, source: Source, target: Target) -> None:
-    """Run the declared app until standard input ends."""
-    from tests.benchmarks import apps
+def serve(program: Literal["hand_loop", "score"], brokers: Brokers, source: Source, target: Target) -> None:
+    """Run the hand-written loop or the declared app until standard input ends."""
+    from tests.benchmarks import apps, hand_loop
 
-    apps.serve(brokers, source, target)
+    serving = {"hand_loop": hand_loop.serve, "score": apps.serve}
+    serving[program](brokers, source, target)
 
 
 @app.command()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from streamserve.kafka.admin import Admin
 from streamserve.observer import Observer
 from streamserve.settings import load_settings
 from tests.benchmarks.meter import Measurement, Meter
+from tests.benchmarks.serving import announce, when_input_ends
 from tests.benchmarks.workload import (
     FEATURES,
     MODEL,
@@ -78,12 +77,7 @@ def measure(
 def serve(brokers: str, source: str, target: str) -> None:
     """Run the declared app until standard input ends; say ``ready`` on standard output when it takes records."""
     worker = _worker(build_app("score", source, target), brokers, _Announcer(), None)
-
-    def wait_for_the_end() -> None:
-        sys.stdin.buffer.read()
-        worker.stop()
-
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    when_input_ends(worker.stop)
     worker.run()
 
 
@@ -139,4 +133,4 @@ class _Announcer(Observer):
     def ready(self, ready: bool, why: str) -> None:
         del why
         if ready:
-            print("ready", flush=True)
+            announce()

@@ -1,16 +1,17 @@
 """The yardstick: the same job as a bare loop for this one workload, with nothing that an engine needs.
 
 It consumes, decodes, looks features up in a matrix, scores, feeds ADWIN, encodes, produces, and commits a transaction
-every 100 ms with two producers in turn. It has no error handling, restore or rebalancing, and Python's garbage
-collector is off.
+every 100 ms with two producers in turn; where latency is measured, as soon as nothing more has arrived. It has no error
+handling, restore or rebalancing, and Python's garbage collector is off.
 """
 
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import cycle
 from typing import Any
 
@@ -19,46 +20,90 @@ import numpy as np
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from tests.benchmarks.meter import Measurement, Meter
+from tests.benchmarks.serving import announce, when_input_ends
 from tests.benchmarks.workload import FEATURES, MODEL, MODELS, VERSION, Scored, Transaction, feature_matrix
 
 _BATCH = 2048
 _COMMIT_S = 0.1
+_WAIT_S = 0.05
 
 
 def run(brokers: str, source: str, target: str, goal: int) -> Measurement:
     """Score ``goal`` records of ``source`` into ``target``."""
-    consumer = _consumer(brokers, source)
-    producers = cycle([_producer(brokers) for _ in range(2)])
-    job = _Job()
+    loop = _Loop(brokers, source, target)
     meter = Meter(goal)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
     while not meter.reached:
-        producer = next(producers)
-        producer.begin_transaction()
-        positions, records = _fill_transaction(consumer, producer, job, target)
-        offsets = [TopicPartition(source, partition, position) for partition, position in positions.items()]
-        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
-        producer.commit_transaction()
-        meter.committed(records)
-    consumer.close()
+        meter.committed(loop.commit(loop.batches_of_an_interval()))
+    loop.close()
     return meter.result()
 
 
-def _fill_transaction(consumer: Consumer, producer: Producer, job: _Job, target: str) -> tuple[dict[int, int], int]:
-    """Work through batches for 100 ms; return the next offset of each partition and the number of records."""
-    positions: dict[int, int] = {}
-    records = 0
-    produce = producer.produce
-    began = time.perf_counter()
-    while not records or time.perf_counter() - began < _COMMIT_S:
-        messages = consumer.consume(_BATCH, 0.5)
-        for message, value in zip(messages, job.outputs(messages), strict=True):
-            produce(target, value, message.key())
-        positions |= _next_offsets(messages)
-        records += len(messages)
-    return positions, records
+def serve(brokers: str, source: str, target: str) -> None:
+    """Score until standard input ends, and commit whenever nothing waits; say ``ready`` when records are taken."""
+    loop = _Loop(brokers, source, target)
+    ended = threading.Event()
+    when_input_ends(ended.set)
+    announce()
+    while not ended.is_set():
+        if first := loop.arrived(_WAIT_S):
+            loop.commit(loop.batches_until_idle(first))
+    loop.close()
+
+
+class _Loop:
+    """Reads, scores and commits; without Python's garbage collector from its start."""
+
+    def __init__(self, brokers: str, source: str, target: str) -> None:
+        self._source, self._target = source, target
+        self._consumer = _consumer(brokers, source)
+        self._producers = cycle([_producer(brokers) for _ in range(2)])
+        self._job = _Job()
+        self.close = self._consumer.close
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def commit(self, batches: Iterable[list[Message]]) -> int:
+        """Score ``batches`` in one transaction; return the number of records."""
+        producer = next(self._producers)
+        producer.begin_transaction()
+        produce = producer.produce
+        positions: dict[int, int] = {}
+        records = 0
+        for messages in batches:
+            for message, value in zip(messages, self._job.outputs(messages), strict=True):
+                produce(self._target, value, message.key())
+            positions |= _next_offsets(messages)
+            records += len(messages)
+        offsets = [TopicPartition(self._source, partition, position) for partition, position in positions.items()]
+        producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata())
+        producer.commit_transaction()
+        return records
+
+    def batches_of_an_interval(self) -> Iterator[list[Message]]:
+        """Yield what arrives within 100 ms, and one batch at least."""
+        began = time.perf_counter()
+        records = 0
+        while not records or time.perf_counter() - began < _COMMIT_S:
+            messages = self._consumer.consume(_BATCH, 0.5)
+            records += len(messages)
+            yield messages
+
+    def batches_until_idle(self, first: list[Message]) -> Iterator[list[Message]]:
+        """Yield ``first`` and what has arrived since, for 100 ms at most."""
+        began = time.perf_counter()
+        messages = first
+        while messages:
+            yield messages
+            messages = self.arrived(0) if time.perf_counter() - began < _COMMIT_S else []
+
+    def arrived(self, wait_s: float) -> list[Message]:
+        """Return what is there; where nothing is, what comes first within ``wait_s`` seconds."""
+        messages = self._consumer.consume(_BATCH, 0)
+        if messages or not wait_s:
+            return messages
+        first = self._consumer.poll(wait_s)
+        return [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
 
 
 class _Job:

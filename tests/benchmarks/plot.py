@@ -59,6 +59,8 @@ def _draw_latency(axes: Axes, report: Mapping[str, Any]) -> None:
     rows = list(range(len(_QUANTILES)))
     axes.barh(rows, delays, height=_BAR, color=STEPS[2])
     axes.errorbar(delays, rows, xerr=_reaches(delays, spreads), **_SPREAD)
+    bare = [report["hand_loop_latency_ms"][name] for name in _QUANTILES]
+    axes.vlines(bare, [row - 0.34 for row in rows], [row + 0.34 for row in rows], colors=MUTED, label="hand loop")
     longest = max(high for _, high in spreads)
     for row, delay in enumerate(delays):
         axes.text(

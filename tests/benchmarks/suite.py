@@ -20,7 +20,7 @@ from streamserve.kafka.admin import Admin, TopicSpec
 from streamserve.settings import load_settings
 from tests.benchmarks import latency
 from tests.benchmarks.meter import Measurement
-from tests.benchmarks.report import PROGRAMS, Round
+from tests.benchmarks.report import PROGRAMS, SERVING, Round
 from tests.benchmarks.workload import PARTITIONS, load
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def run_suite(brokers: str, *, events: int, rounds: int, tell: Tell) -> list[Rou
         tell(f"writing {events:,} events")
         load(brokers, source, events)
         tell("warming up the broker, which is as if it had run for a while when latency is measured")
-        measure_latency(brokers, seconds=_WARM_UP_SECONDS)
+        measure_latency(brokers, "score", seconds=_WARM_UP_SECONDS)
         measure("hand_loop", Job(brokers, source, target, max(int(events * _WARM_UP_SHARE), _WARM_UP_LEAST)))
         job = Job(brokers, source, target, int(events * _SHARE), repo)
         return [_round(job, number, f"round {number + 1}/{rounds}", tell) for number in range(rounds)]
@@ -89,9 +89,11 @@ def _round(job: Job, number: int, title: str, tell: Tell) -> Round:
     for program in programs_in(number):
         measured[program] = measure(program, job)
         tell(f"{title}: {program} {measured[program].per_second:,.0f} records/s")
-    delays = measure_latency(job.brokers)
-    tell(f"{title}: latency p50 {delays.p50:.1f} ms, p99 {delays.p99:.1f} ms")
-    return Round(measured, delays)
+    delays: dict[str, latency.Latency] = {}
+    for program in SERVING[::-1] if number % 2 else SERVING:
+        delays[program] = found = measure_latency(job.brokers, program)
+        tell(f"{title}: {program} latency p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms")
+    return Round(measured, delays["score"], delays["hand_loop"])
 
 
 def measure(program: str, job: Job) -> Measurement:
@@ -106,12 +108,14 @@ def measure(program: str, job: Job) -> Measurement:
     return msgspec.json.decode(_run_child("measure", program, *options), type=Measurement)
 
 
-def measure_latency(brokers: str, *, rate: int = 1000, seconds: float = 8.0, warm_up_s: float = 3.0) -> latency.Latency:
-    """Start a worker on topics of its own and measure; see ``latency.measure``."""
+def measure_latency(
+    brokers: str, program: str, *, rate: int = 1000, seconds: float = 8.0, warm_up_s: float = 3.0
+) -> latency.Latency:
+    """Start one of ``SERVING`` on topics of its own and measure; see ``latency.measure``."""
     suffix = uuid.uuid4().hex[:8]
     source, target = f"bench-in-{suffix}", f"bench-out-{suffix}"
     create_topics(brokers, source, target)
-    with _serving(brokers, source, target):
+    with _serving(program, brokers, source, target):
         try:
             return latency.measure(brokers, source, target, rate=rate, seconds=seconds, warm_up_s=warm_up_s)
         except latency.LatencyError as error:
@@ -119,13 +123,13 @@ def measure_latency(brokers: str, *, rate: int = 1000, seconds: float = 8.0, war
 
 
 @contextmanager
-def _serving(brokers: str, source: str, target: str) -> Generator[None]:
-    """Run a worker in a process that ends when its standard input does."""
+def _serving(program: str, brokers: str, source: str, target: str) -> Generator[None]:
+    """Run ``program`` in a process that ends when its standard input does."""
     options = ["--brokers", brokers, "--source", source, "--target", target]
     with (
         TemporaryFile() as said,
         subprocess.Popen(
-            _command("serve", *options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cwd=ROOT
+            _command("serve", program, *options), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, cwd=ROOT
         ) as child,
     ):
         if child.stdout is None or child.stdin is None or child.stdout.readline() != b"ready\n":

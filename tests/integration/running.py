@@ -14,10 +14,12 @@ from typing import Any, Self
 from confluent_kafka import Producer
 
 from streamserve import App
+from streamserve.clock import Clock
 from streamserve.dataflow.runtime import OpenReader
 from streamserve.dataflow.topics import topic_specs
 from streamserve.dataflow.worker import Worker
 from streamserve.kafka.admin import Admin
+from streamserve.kafka.calls import Hook
 from streamserve.observer import Observer
 from streamserve.settings import Settings, load_settings
 from streamserve.testing.checks import ReadRecord, read_topic
@@ -31,10 +33,14 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.records = 0
+        self.taken: Counter[str] = Counter()
         self.skips: Counter[tuple[str, str]] = Counter()
         self.restarts: list[str] = []
         self.restored_records = 0
         self.is_ready = False
+
+    def polled(self, topic: str, records: int) -> None:
+        self.taken[topic] += records
 
     def committed(self, records: int, seconds: float) -> None:
         del seconds
@@ -62,10 +68,19 @@ class Recorder(Observer):
 class Running:
     """A worker on a thread of its own. Leaving the block stops it and raises what ended it."""
 
-    def __init__(self, app: App, brokers: str, readers: Mapping[str, OpenReader] | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        app: App,
+        brokers: str,
+        readers: Mapping[str, OpenReader] | None = None,
+        *,
+        hook: Hook | None = None,
+        clock: Clock | None = None,
+        **more: Any,
+    ) -> None:
         self.recorder = Recorder()
         settings = settings_of(app, brokers, **more)
-        self.worker = Worker(app.plan(), settings, observer=self.recorder, readers=readers)
+        self.worker = Worker(app.plan(), settings, observer=self.recorder, readers=readers, hook=hook, clock=clock)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=app.name)
 

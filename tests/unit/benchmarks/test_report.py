@@ -17,7 +17,8 @@ def measured(per_second: float) -> Measurement:
 def a_round(hand_loop: float, score: float, agent: float, feast: float, p50: float) -> Round:
     speeds = {"hand_loop": hand_loop, "score": score, "agent": agent, "feast": feast}
     programs = {name: measured(speed) for name, speed in speeds.items()}
-    return Round(programs, Latency(events=10, p50=p50, p95=8, p99=12, max=20))
+    delays = Latency(events=10, p50=p50, p95=8, p99=12, max=20)
+    return Round(programs, delays, Latency(events=10, p50=p50 / 2, p95=8, p99=10, max=40))
 
 
 ROUNDS = [
@@ -40,6 +41,8 @@ def test_throughput_and_latency_are_medians() -> None:
     assert (report["hand_loop_per_second"], report["score_per_second"]) == (300_000, 240_000)
     assert report["latency_ms"] == {"p50": 6, "p95": 8, "p99": 12, "max": 20}
     assert report["spread"]["latency_ms"]["p50"] == [5, 9]
+    assert report["hand_loop_latency_ms"] == {"p50": 3, "p95": 8, "p99": 10, "max": 40}
+    assert report["latency_vs_hand_loop"] == {"p50": 2, "p95": 1, "p99": 1.2, "max": 0.5}
     assert report["cpu_us"]["score"] == 4
 
 
@@ -71,6 +74,7 @@ def test_the_table_shows_every_program() -> None:
     text = shown(ROUNDS)
     assert all(title in text for title in ("hand-written loop", "app.score", "one-event agent", "app.score with Feast"))
     assert "0.75 to 0.90" in text
+    assert "ratio to the hand loop's: p50 2.00, p99 1.20" in text
 
 
 def test_the_table_says_which_goals_were_missed() -> None:
