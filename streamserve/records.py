@@ -100,7 +100,8 @@ class Origin(NamedTuple):
 class ResultOrigin(NamedTuple):
     """Whose doing a message of ``size`` bytes is that a window came to, for a key and from a time on.
 
-    Times are in milliseconds since the epoch (UTC).
+    Times are in milliseconds since the epoch (UTC). Of what a table's timer made for a key, ``window`` is the timer's
+    step and ``start_ms`` 0: when it was due makes no difference to what brokers take.
     """
 
     window: str

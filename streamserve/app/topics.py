@@ -17,7 +17,7 @@ from streamserve.errors import PlanError
 V = TypeVar("V")
 K = TypeVar("K")
 
-_OWN_TOPICS = ("dead-letters", "drift", "performance", "alerts", "retrain", "audit", "control", "features")
+_OWN_TOPICS = ("dead-letters", "replays", "drift", "performance", "alerts", "retrain", "audit", "control", "features")
 
 
 class DeclaresTopics(Declares):

@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 _GROUPS = (
     *("demo", "new", "broker", "run", "check", "doctor", "graph"),
-    *("topics", "tables", "send", "call", "lag", "bench"),
+    *("topics", "tables", "send", "read", "call", "lag", "bench"),
 )
 """The modules, in the order of their help."""
 

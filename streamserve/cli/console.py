@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -14,6 +16,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 __all__ = ["fail", "note", "print_json", "print_table", "progress_bar", "waiting"]
+
+_PIPED_COLUMNS = 10_000
+"""No terminal's width: what reads a pipe wants one row in one line."""
 
 
 def fail(error: object, *, code: int = 1) -> NoReturn:
@@ -41,7 +46,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
             column.justify = "right"
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-    Console().print(table)
+    is_shown = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if is_shown else _PIPED_COLUMNS).print(table)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from streamserve.errors import RecordError
 from streamserve.kafka.marks import Progress, TopicPartitionKey
 from streamserve.records import Coordinates, Emission, Headers, RawRecord, ResultOrigin
+from streamserve.state.timers import TimerClock
 
 T = TypeVar("T")
 
@@ -41,6 +42,21 @@ class LostResult:
     key: bytes
     start_ms: int
     end_ms: int
+    error: RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTimer:
+    """A key of a table for which the table's timer failed: it becomes a dead letter that no record stands behind.
+
+    ``at_ms`` is when it was due by ``clock``, in milliseconds since the epoch (UTC).
+    """
+
+    table: str
+    partition: int
+    key: bytes
+    clock: TimerClock
+    at_ms: int
     error: RecordError
 
 
@@ -187,17 +203,22 @@ class StepOutput:
     columns: list[OutputColumns] = field(default_factory=list[OutputColumns])
     messages: list[tuple[Emission, Cause]] = field(default_factory=list[tuple[Emission, "Cause"]])
     failures: list[Failure] = field(default_factory=list[Failure])
-    lost: list[LostResult] = field(default_factory=list[LostResult])
+    lost: list[LostResult | FailedTimer] = field(default_factory=list["LostResult | FailedTimer"])
 
 
 @dataclass(frozen=True, slots=True)
 class DueTimers:
-    """Keys of a table in one partition of a part whose timers are due, and the time of each, in that order."""
+    """Keys of a table in one partition of a part whose timers of ``clock`` are due, and when, in that order.
+
+    Where ``clock`` is not that of event time, ``time_ms`` is the event time as of which they run, if one is known.
+    """
 
     part: str
     partition: int
     table: str
     keys: Sequence[tuple[bytes, int]]
+    clock: TimerClock = "event"
+    time_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class Compiler:
         ends = [end for part in self._plan.parts for end in self._part(flow, items, part)]
         if self._plan.timers:
             ends.append(self._timers(items))
-        if any(table.timer for table in self._plan.tables.values()):
+        if any(table.timers for table in self._plan.tables.values()):
             ends.append(self._key_timers(items))
         merged: Stream[Any] = op.merge("outputs", *ends)
         op.output("kafka_out", merged, EngineSink(self._guarded(self._write)))
@@ -153,7 +153,7 @@ class Compiler:
             )
             node.binding.runtime = self._scorers[name]
         for table in self._plan.tables.values():
-            table.binding.runtime = TableAccess(table, lambda: self._engine.groups)
+            table.binding.runtime = TableAccess(table, lambda: self._engine.groups, self._clock)
         for window in self._plan.windows.values():
             window.binding.runtime = WindowAccess(window)
 
@@ -360,7 +360,8 @@ class Compiler:
 
     def _key_timers(self, items: Stream[Item]) -> Stream[Any]:
         due: Stream[Any] = op.filter("due", items, lambda item: isinstance(item, DueTimers))
-        return op.map("table_timers", due, self._guarded(KeyTimerStep(self._plan.tables, self._writers, self._loop)))
+        step = KeyTimerStep(self._plan.tables, self._writers, self._loop, self._policy.quarantine.refuses_result)
+        return op.map("table_timers", due, self._guarded(lambda due: self._policy.settle(step(due))))
 
     # --- the end ------------------------------------------------------------------------------------------------
 

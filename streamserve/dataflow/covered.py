@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from streamserve.clock import Clock
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.observer import Observer
@@ -16,6 +18,9 @@ _SAMPLES_OF_BATCH = 8
 class Covered:
     """Counts the records of the open transaction, and samples when they were written.
 
+    Records of the topics ``dated`` carry event times, which tell nothing of how long anybody waited: of them none is
+    sampled.
+
     >>> from streamserve.clock import ManualClock
     >>> covered = Covered(ManualClock())
     >>> covered.add(RecordBatch("part", "in", [], [], []))
@@ -23,8 +28,9 @@ class Covered:
     0
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, dated: Collection[str] = ()) -> None:
         self._clock = clock
+        self._dated = frozenset(dated)
         self.records = 0
         """Records so far, those included that did not decode."""
         self._written_ms: list[int] = []
@@ -34,7 +40,8 @@ class Covered:
         self.records += len(batch) + len(batch.failures)
         if len(self._written_ms) < _SAMPLES:
             step = max(1, len(batch) // _SAMPLES_OF_BATCH)
-            self._written_ms += [record.timestamp()[1] for record in batch.records[::step]]
+            sampled = batch.records[::step]
+            self._written_ms += [record.timestamp()[1] for record in sampled if record.topic() not in self._dated]
 
     def tell(self, observer: Observer, seconds: float) -> None:
         """Tell ``observer`` that everything so far is committed, for which closing took ``seconds``; begin anew."""

@@ -92,7 +92,7 @@ class Engine:
         self._interval = to_milliseconds(settings.commit_interval) / 1000
         self._stations: Stations | None = None
         self._pending: deque[RecordBatch] = deque()
-        self._covered = Covered(clock)
+        self._covered = Covered(clock, dated=[tee.topic for tee in plan.tees])
         self.groups: dict[GroupKey, Group] = {}
         self._blame = Blame(plan, quarantine, self.groups)
         self.stopping = False

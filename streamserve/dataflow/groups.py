@@ -110,6 +110,11 @@ class Group:
         self.watermark_ms = watermark_ms
         self._newest_ms = {} if watermark_ms is None else dict.fromkeys(self.part.topics, watermark_ms)
 
+    @property
+    def time_ms(self) -> int | None:
+        """Return the event time of what belongs to no event: the watermark, or what was seen while there is none."""
+        return max(self._newest_ms.values(), default=None) if self.watermark_ms is None else self.watermark_ms
+
     def freeze(self, plan: Plan) -> GroupCommit | None:
         """Return the group's share of a commit, or ``None`` when nothing changed."""
         dirty = any(state.dirty for state in self.states.values())

@@ -24,7 +24,7 @@ class Passing:
     """Lets time pass in the tables of groups, after the batch that has moved their watermark.
 
     Within a batch nothing expires but for an event's own time: what an event sees does not depend on the batch that it
-    came in. Timers that timers set are looked for once more.
+    came in. Timers that timers set, and those that were too many for once, are looked for once more.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -59,7 +59,7 @@ class Passing:
             table = group.tables[name]
             if isinstance(table, TableState) and group.watermark_ms is not None:
                 expired += table.advance(group.watermark_ms)
-                keys = table.due(group.watermark_ms) if self._plan.tables[name].timer is not None else []
+                keys = table.due(group.watermark_ms) if self._plan.tables[name].timer("event") is not None else []
                 if keys:
                     due.append(DueTimers(group.part.name, group.partition, name, keys))
         return expired, due

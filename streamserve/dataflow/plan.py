@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from streamserve.aggregates import Aggregate
     from streamserve.monitoring.labels.plan import PerformancePlan
     from streamserve.state.joins import JoinKind
+    from streamserve.state.timers import TimerClock
     from streamserve.state.windows import WindowSpec
 
 OnError: TypeAlias = Literal["dead-letter", "skip", "stop"]
@@ -182,11 +183,18 @@ class MonitorNode:
 
 @dataclass(frozen=True, slots=True)
 class KeyTimerNode:
-    """What runs for a key of ``table`` once the watermark reaches the key's timer; what it yields goes to ``to``."""
+    """What runs for a key of ``table`` once ``clock`` reaches the key's timer; what it yields goes to ``to``."""
 
     table: str
     to: str | None
     function: Callable[[Any], Any]
+    clock: TimerClock = "event"
+    on_error: OnError = "dead-letter"
+
+    @property
+    def step(self) -> str:
+        """Return its name in dead letters and metrics."""
+        return f"{self.table}-timer" if self.clock == "event" else f"{self.table}-{self.clock}-timer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +211,9 @@ class TableNode:
     timers: list[KeyTimerNode] = field(default_factory=list[KeyTimerNode])
     binding: Binding = field(default_factory=Binding, compare=False, repr=False)
 
-    @property
-    def timer(self) -> KeyTimerNode | None:
-        """Return what runs when a key's timer is due."""
-        return self.timers[0] if self.timers else None
+    def timer(self, clock: TimerClock) -> KeyTimerNode | None:
+        """Return what runs when a key's timer of ``clock`` is due."""
+        return next((timer for timer in self.timers if timer.clock == clock), None)
 
 
 @dataclass(frozen=True, slots=True)

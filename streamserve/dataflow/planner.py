@@ -91,8 +91,9 @@ def _wrong_tables(declared: Declared) -> Iterator[str]:
     for name in declared.global_tables.keys() - declared.topics.keys():
         yield f"a global table is of topic {name!r}, which belongs to another app: declare it on this one"
     for table in declared.tables.values():
-        if table.timer is not None and table.timer.to is not None and table.timer.to not in declared.topics:
-            yield f"the timer of table {table.name!r} uses topic {table.timer.to!r}, which belongs to another app"
+        foreign = {timer.to for timer in table.timers if timer.to is not None} - declared.topics.keys()
+        for topic in sorted(foreign):
+            yield f"the timer of table {table.name!r} uses topic {topic!r}, which belongs to another app"
 
 
 def _wrong_pushes(topics: Mapping[str, TopicNode], features: Mapping[str, FeaturesNode]) -> Iterator[str]:

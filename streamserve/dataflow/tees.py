@@ -69,8 +69,8 @@ def _untraceable(declared: Declared, node: LabelsNode) -> Iterator[str]:
     writers = [
         f"timer {it.name!r}" for it in declared.timers.values() if it.to == topic or _mentions(it.function, topic)
     ]
-    timers = [(table.name, timer) for table in declared.tables.values() if (timer := table.timer) is not None]
-    writers += [f"the timer of table {name!r}" for name, timer in timers if timer.to == topic]
+    timers = [timer for table in declared.tables.values() for timer in table.timers]
+    writers += [f"the timer of table {timer.table!r}" for timer in timers if timer.to == topic]
     writers += [f"window {it.name!r}" for it in declared.windows.values() if it.to == topic]
     writers += [
         f"dataflow {it.name!r}" for it in declared.agents.values() if it.kind == "dataflow" and _writes(node, it)

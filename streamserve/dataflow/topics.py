@@ -54,7 +54,7 @@ def written_topics(plan: Plan) -> set[str]:
     read_only |= {topic for part in plan.parts for topic in part.topics}
     outputs = {topic for agent in plan.agents for topic in agent.outputs}
     outputs |= {timer.to for timer in plan.timers if timer.to is not None}
-    outputs |= {table.timer.to for table in plan.tables.values() if table.timer and table.timer.to}
+    outputs |= {timer.to for table in plan.tables.values() for timer in table.timers if timer.to is not None}
     outputs |= {window.to for window in plan.windows.values() if window.to is not None}
     return outputs | (plan.topics.keys() - read_only)
 

@@ -48,8 +48,8 @@ def _with_timers(tables: set[str], declared: Declared) -> set[str]:
     left = tables
     while left:
         found |= left
-        timers = [node.timer for name in left if (node := declared.tables.get(name)) is not None]
-        left = {node.name for timer in timers if timer for node in used_nodes(timer.function, TableNode)} - found
+        timers = [timer for name in left & declared.tables.keys() for timer in declared.tables[name].timers]
+        left = {node.name for timer in timers for node in used_nodes(timer.function, TableNode)} - found
     return found
 
 

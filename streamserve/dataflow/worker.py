@@ -187,6 +187,7 @@ class Worker:
         policies: dict[str, OnError] = {agent.name: agent.on_error for agent in plan.agents}
         policies |= {f"{DECODE}:{name}": node.on_error for name, node in plan.topics.items()}
         policies |= {f"{LATE}:{name}": "skip" for name, node in plan.topics.items() if node.late == "drop"}
+        policies |= {timer.step: timer.on_error for table in plan.tables.values() for timer in table.timers}
         policy = FailurePolicy(plan.dead_letter_topic, policies, self._quarantine, self._observer)
         monitors = open_monitors(plan, runtime.models, lambda: engine.groups, self._observer)
         compiler = Compiler(plan, runtime, engine, monitors, policy, loop, self._observer, self._partitions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -52,13 +52,25 @@ class ChangelogReader:
         Raises:
             ConfigurationError: a changelog ends before its offset.
         """
-        self._starts, self._ends = {}, {}
         for place, offset in places.items():
-            low, self._ends[place] = self._reader.ends(*place)
-            self._starts[place] = max(low, offset)
-            if self._starts[place] > self._ends[place]:
-                raise _cut_off(place, offset, self._ends[place])
-        self._positions = dict(self._starts)
+            self.add(place, offset)
+        self.begin(follows=follows)
+
+    def add(self, place: TopicPartitionKey, offset: int) -> None:
+        """Let ``begin`` read ``place`` from ``offset`` on, to the end that it has now.
+
+        Raises:
+            ConfigurationError: the changelog ends before ``offset``.
+        """
+        low, end = self._reader.ends(*place)
+        start = max(low, offset)
+        if start > end:
+            raise _cut_off(place, offset, end)
+        self._starts[place] = self._positions[place] = start
+        self._ends[place] = end
+
+    def begin(self, *, follows: bool = False) -> None:
+        """Begin to read what was added, all at once."""
         wanted = {place: start for place, start in self._starts.items() if follows or start < self._ends[place]}
         self._reader.begin(wanted, self._ends)
 
@@ -67,8 +79,15 @@ class ChangelogReader:
         columns: list[ChangelogColumns] = []
         until = time.monotonic() + READ_SECONDS
         while self._reader.unread and (left := until - time.monotonic()) > 0:
-            columns += self._columns(self._reader.read(_READ_RECORDS, left))
+            columns += self.read(_READ_RECORDS, left)
         return columns if columns or self._reader.unread else None
+
+    def read(self, limit: int, wait_seconds: float) -> list[ChangelogColumns]:
+        """Return up to ``limit`` records that are at hand; with none wait up to ``wait_seconds`` for the first.
+
+        Some may lie behind the end.
+        """
+        return self._columns(self._reader.read(limit, wait_seconds))
 
     def _columns(self, messages: Sequence[Message]) -> list[ChangelogColumns]:
         """Take ``messages`` apart; those of one partition come in long runs."""
@@ -84,7 +103,15 @@ class ChangelogReader:
 
     def follow(self) -> list[ChangelogColumns]:
         """Return what is at hand beyond the end, without waiting: once ``step`` has returned ``None``."""
-        return self._columns(self._reader.read(_READ_RECORDS, 0.0))
+        return self.read(_READ_RECORDS, 0.0)
+
+    def is_read(self, place: TopicPartitionKey) -> bool:
+        """Return whether a place is read to its end."""
+        return place not in self._reader.unread
+
+    def leave(self, places: Collection[TopicPartitionKey]) -> None:
+        """Read no more of ``places``: who goes on with what they hold writes to them."""
+        self._reader.leave(places)
 
     def end(self, place: TopicPartitionKey) -> int:
         """Return the offset after the last of a changelog, as an uncommitted reader sees it."""

@@ -193,15 +193,17 @@ class GroupConsumer:
                 ends.setdefault(partition, set()).add(topic)
         return ends
 
-    def committed(self, partitions: Iterable[TopicPartitionKey]) -> dict[TopicPartitionKey, Committed]:
+    def committed(
+        self, partitions: Iterable[TopicPartitionKey], wait_seconds: float = _COMMITTED_SECONDS
+    ) -> dict[TopicPartitionKey, Committed]:
         """Return the *stable* committed offsets: waits for transactions that are still open on them.
 
         Raises:
-            BrokerUnavailable: not settled within 2 s; ask again.
+            BrokerUnavailable: not settled within ``wait_seconds``; ask again.
         """
         wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
         with translated("read committed offsets", self._brokers):
-            found = self._calls("consumer.committed", self._consumer.committed, wanted, _COMMITTED_SECONDS)
+            found = self._calls("consumer.committed", self._consumer.committed, wanted, wait_seconds)
         for item in found:
             if item.error is not None:
                 raise translate(item.error, doing="read committed offsets", brokers=self._brokers)

@@ -40,6 +40,19 @@ def lost_result(topic: str, window: str, key: bytes, start_ms: int, end_ms: int,
     return Emission(topic, None, key, tuple(_encoded(facts)))
 
 
+def failed_timer(
+    topic: str, step: str, table: str, partition: int, key: bytes, clock: str, at_ms: int, error: RecordError
+) -> Emission:
+    """Return the dead letter of ``step``, the timer of ``table`` that met ``error`` for ``key``.
+
+    No record stands behind it: it has the table's key and no value, and in the place of a source the headers
+    ``table``, ``table-partition``, ``timer-clock`` and ``timer-time`` (when it was due by that clock, milliseconds
+    since the epoch).
+    """
+    place = {"table": table, "table-partition": partition, "timer-clock": clock, "timer-time": at_ms}
+    return Emission(topic, None, key, tuple(_encoded({**_why(step, error), **place})))
+
+
 def _why(step: str, error: RecordError) -> dict[str, object]:
     cause = error.__cause__
     return {

@@ -2,7 +2,8 @@
 
 The order matters: a dead owner's open transaction would keep the committed offsets unstable until its time-out, so
 its transactional ids are fenced first; the offsets say from where on the state is read, up to the changelog's end.
-Nothing here runs inside a rebalance callback, and one ``step`` is short: other partitions go on.
+Nothing here runs inside a rebalance callback, and other partitions go on between two steps. A step makes one request or
+two, which a broker that answers at all answers within milliseconds: while it does not, nobody's commit comes through.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from streamserve.settings import Settings
 
 _REQUEST_SECONDS = 10.0
 _READ_RECORDS = 100
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 2.0
+"""What a step waits for offsets to become stable: a while longer each time, for brokers that are slow to answer."""
 
 
 class StoredState(NamedTuple):
@@ -131,7 +135,8 @@ class Takeover:
         self._consumer = consumer
         self._settings = settings
         self._calls = calls
-        self._fenced = False
+        self._dead: list[str] | None = None
+        self._wait_seconds = _FIRST_WAIT_SECONDS
         self._patience = Patience(settings)
         self.committed: dict[TopicPartitionKey, Committed] = {}
 
@@ -141,27 +146,36 @@ class Takeover:
         Raises:
             BrokerUnavailable: the offsets are held back by a transaction that hangs.
         """
-        if not self._fenced:
-            self._fence_dead_owners()
-            self._fenced = True
-            return False
+        if self._dead is None:
+            self._dead = self._ids_of_dead_owners()
+        elif self._dead:
+            self._fence(self._dead.pop())
+        else:
+            return self._has_read_offsets()
+        return False
+
+    def _has_read_offsets(self) -> bool:
         try:
-            self.committed = self._consumer.committed(self._partitions)
+            self.committed = self._consumer.committed(self._partitions, self._wait_seconds)
         except BrokerUnavailable:
-            self._fenced = False  # still unstable: someone may have died since we looked
+            self._dead = None  # still unstable: someone may have died since we looked
+            self._wait_seconds = min(2 * self._wait_seconds, _LONGEST_WAIT_SECONDS)
             self._patience.wait_for(f"the committed offsets of {_named(self._partitions)}")
             return False
         return True
 
-    def _fence_dead_owners(self) -> None:
-        """End the open transactions of last owners that are members no more, so that nobody waits for time-outs."""
+    def _ids_of_dead_owners(self) -> list[str]:
+        """Return the transactional ids of last owners that are members no more."""
         with translated("look for the partitions' last owners", self._settings.bootstrap_servers):
             owners = self._calls("group.last_owners", self._last_owners) - {self._settings.instance}
-            for owner in owners - (self._calls("group.describe", self._consumer.members) if owners else set()):
-                for transactional_id in transactional_ids(self._app, owner):
-                    config = producer_config(self._settings, transactional_id)
-                    producer = self._calls.clients.producer(config)
-                    self._calls("fence.init_transactions", producer.init_transactions, _REQUEST_SECONDS)
+            dead = owners - (self._calls("group.describe", self._consumer.members) if owners else set())
+        return [transactional_id for owner in sorted(dead) for transactional_id in transactional_ids(self._app, owner)]
+
+    def _fence(self, transactional_id: str) -> None:
+        """End what is open under an id of a dead owner, so that nobody waits for the time-out."""
+        with translated("end what a last owner left open", self._settings.bootstrap_servers):
+            producer = self._calls.clients.producer(producer_config(self._settings, transactional_id))
+            self._calls("fence.init_transactions", producer.init_transactions, _REQUEST_SECONDS)
 
     def _last_owners(self) -> set[str]:
         """Return who committed last, from offsets that need not be stable."""

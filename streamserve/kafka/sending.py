@@ -84,5 +84,6 @@ def _config(settings: Settings) -> dict[str, Any]:
         "enable.idempotence": True,
         "message.timeout.ms": _DELIVERY_SECONDS * 1000,
         "message.max.bytes": MAX_MESSAGE_BYTES,
+        "log_level": 0,  # what fails is raised, and what is retried need not be told
         **common_config(settings),
     }

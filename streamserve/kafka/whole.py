@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -52,11 +52,22 @@ class WholeReader:
                 cached=False,
             )
 
+    def first_since(self, topic: str, partition: int, epoch_ms: int) -> int | None:
+        """Return the offset of a partition's first record that is not older than ``epoch_ms``; ``None`` without one."""
+        with translated(f"search {topic}[{partition}] by time", self._brokers):
+            [found] = self._ends.offsets_for_times([TopicPartition(topic, partition, epoch_ms)], _REQUEST_SECONDS)
+        return found.offset if found.offset >= 0 else None
+
     def begin(self, starts: Mapping[TopicPartitionKey, int], ends: Mapping[TopicPartitionKey, int]) -> None:
         """Start to read from each of ``starts`` up to its end."""
         self.unread = {place: ends[place] for place in starts}
         with translated("read changelogs", self._brokers):
             self._consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+
+    def leave(self, places: Iterable[TopicPartitionKey]) -> None:
+        """Stop fetching ``places``; what is at hand of them may still come."""
+        with translated("stop reading changelogs", self._brokers):
+            self._consumer.pause([TopicPartition(*place) for place in places])
 
     def read(self, limit: int, wait_seconds: float = READ_SECONDS) -> list[Message]:
         """Return up to ``limit`` records; with none at hand wait up to ``wait_seconds`` for the first.

@@ -1,9 +1,10 @@
 """How state looks in a changelog: the version byte of every value, and the keys and values of a table.
 
-A table's changelog holds two kinds of records. A *value* has the user's key as it is, unless the key is empty or begins
-with a zero byte: then ``00 "k"`` stands before it. A *timer* has ``00 "t"`` before the user's key. So no two collide,
-and byte order of record keys is that of the users' keys within each kind. (``00 "x"`` begins a disk store's own index
-records, which never reach a changelog.)
+A table's changelog holds three kinds of records. A *value* has the user's key as it is, unless the key is empty or
+begins with a zero byte: then ``00 "k"`` stands before it. A *timer* has ``00 "t"`` before the user's key if it goes by
+event time, ``00 "p"`` if by processing time; releases without timers of the second kind pass over them. So no two
+collide, and byte order of record keys is that of the users' keys within each kind. (``00 "x"`` begins a disk store's
+own index records, which never reach a changelog.)
 
 A value is ``01``, eight bytes with the event time of the last write, big-endian milliseconds, and the encoded value; a
 timer is ``01`` and eight bytes with its time.
@@ -21,6 +22,7 @@ __all__ = [
     "ESCAPED",
     "FIRST_PLAIN",
     "PAYLOAD",
+    "PROCESSING_TIMER",
     "TIMER",
     "VERSION",
     "check_versions",
@@ -39,6 +41,7 @@ FIRST_PLAIN = b"\x01"
 """User keys from here on stand in the changelog as they are."""
 ESCAPED = b"\x00k"
 TIMER = b"\x00t"
+PROCESSING_TIMER = b"\x00p"
 PAYLOAD = 9
 """Where the encoded value begins in a table's changelog value."""
 
@@ -84,8 +87,8 @@ def to_record_key(key: bytes) -> bytes:
 def to_user_key(record_key: bytes) -> bytes:
     r"""Return the user's key of a value's or a timer's changelog key.
 
-    >>> to_user_key(b"\x00k\x00a"), to_user_key(b"\x00tEWR"), to_user_key(b"EWR")
-    (b'\x00a', b'EWR', b'EWR')
+    >>> to_user_key(b"\x00k\x00a"), to_user_key(b"\x00tEWR"), to_user_key(b"\x00pJFK"), to_user_key(b"EWR")
+    (b'\x00a', b'EWR', b'JFK', b'EWR')
     """
     return record_key if record_key >= FIRST_PLAIN else record_key[2:]
 

@@ -18,8 +18,7 @@ class TableChanges(msgspec.Struct, eq=False):
     """What one event did to one table; keys are changelog keys.
 
     ``entries`` holds what the event has set or deleted; ``read`` what else it was handed; ``before`` the encoded form
-    of those values of both that could be changed in place; ``timers`` the user's key and time, ``None`` for deleted
-    ones.
+    of those values of both that could be changed in place; ``timers`` the times of timers, ``None`` for deleted ones.
     """
 
     entries: dict[bytes, Entry] = {}

@@ -8,15 +8,13 @@ from typing import TypeAlias
 
 from streamserve.state.base import Changes
 from streamserve.state.expiry import ExpiryIndex, MemoryExpiry, StoredExpiry, bucket_width
-from streamserve.state.format import ESCAPED, FIRST_PLAIN, TIMER, check_versions, is_value_key, unpack_stamp
+from streamserve.state.format import ESCAPED, FIRST_PLAIN, check_versions, is_value_key, unpack_stamp
 from streamserve.state.pending import DELETED, Entry
 from streamserve.state.store import Store
 
 __all__ = ["TableRecords"]
 
 _LONG_AGO = -(1 << 62)
-_END_OF_ESCAPED = ESCAPED[:-1] + bytes([ESCAPED[-1] + 1])
-_END_OF_TIMERS = TIMER[:-1] + bytes([TIMER[-1] + 1])
 
 _Item: TypeAlias = tuple[bytes, bytes]
 
@@ -75,15 +73,15 @@ class TableRecords:
         """Iterate over the values' records in key order, those of ``overlay`` in place of others, as they are now."""
         changed = {**self.changed, **overlay}
         own = sorted((key, record) for key, (record, _) in changed.items() if is_value_key(key) and record is not None)
-        escaped = self._store.items(ESCAPED, _END_OF_ESCAPED)
+        escaped = self._store.items(ESCAPED, _end_of(ESCAPED))
         plain = self._store.items(FIRST_PLAIN)
         for key, record in _merge(own, (item for part in (escaped, plain) for item in part if item[0] not in changed)):
             if key in overlay or self._ttl_ms is None or self._lives(record, now_ms, self._ttl_ms):
                 yield key, record
 
-    def timers(self) -> list[_Item]:
-        """Return the timers' records that the store holds."""
-        return list(self._store.items(TIMER, _END_OF_TIMERS))
+    def timers(self, prefix: bytes) -> list[_Item]:
+        """Return the records of one kind of timers that the store holds."""
+        return list(self._store.items(prefix, _end_of(prefix)))
 
     def advance(self, watermark_ms: int) -> int:
         """Move the watermark, which never goes back, delete what expired, and return how much that was.
@@ -123,6 +121,11 @@ class TableRecords:
         """Whether ``key`` has a record, and not one written since the index noted it."""
         record = self.find_even_expired(key)
         return record is not None and not self._lives(record, unpack_stamp(record), ttl_ms)
+
+
+def _end_of(prefix: bytes) -> bytes:
+    """Return the first key behind all that begin with ``prefix``."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 def _make_expiry(store: Store, ttl_ms: int) -> ExpiryIndex:

@@ -1,4 +1,4 @@
-"""A table: typed values by key, of one partition group, with time to live and timers in event time."""
+"""A table: typed values by key, of one partition group, with time to live, and with timers by two clocks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ from typing import Any, Final, Generic, TypeVar
 from streamserve.errors import AgentError
 from streamserve.state.base import Changes
 from streamserve.state.definition import TableDefinition
-from streamserve.state.format import ESCAPED, FIRST_PLAIN, PAYLOAD, TIMER, pack_head, to_user_key, unpack_stamp
-from streamserve.state.pending import DELETED, Entry, Pending, TableChanges
+from streamserve.state.format import (
+    ESCAPED,
+    FIRST_PLAIN,
+    PAYLOAD,
+    PROCESSING_TIMER,
+    TIMER,
+    pack_head,
+    to_user_key,
+    unpack_stamp,
+)
+from streamserve.state.pending import DELETED, Pending, TableChanges
 from streamserve.state.records import TableRecords
 from streamserve.state.store import Store
-from streamserve.state.timers import Timers
+from streamserve.state.timers import TimerClock, Timers
 
 __all__ = ["TableState"]
 
 V = TypeVar("V")
 
 _ABSENT: Final[Any] = object()
+
+_PREFIXES: Final[Mapping[TimerClock, bytes]] = {"event": TIMER, "processing": PROCESSING_TIMER}
+"""What stands before a key in the changelog key of its timer."""
 
 
 class TableState(Generic[V]):
@@ -30,7 +42,8 @@ class TableState(Generic[V]):
     changed in place without ``set`` or ``update`` fails the event. A changed value lives from its event on. An event's
     own writes never expire before it ends.
 
-    A timer stands by itself: neither deleting the key nor its expiry takes it away.
+    A key may have one timer of each clock. A timer stands by itself: neither deleting the key nor its expiry takes it
+    away.
 
     >>> from streamserve.state.store import MemoryStore
     >>> table = TableState(TableDefinition("seen", str.encode, bytes.decode, default=str), MemoryStore())
@@ -51,7 +64,7 @@ class TableState(Generic[V]):
         self._has_ttl = definition.ttl_ms is not None
         self._records = TableRecords(definition.name, store, definition.ttl_ms)
         self._changed = self._records.changed
-        self._timers = Timers()
+        self._timers = {prefix: Timers() for prefix in _PREFIXES.values()}
 
     def get(self, pending: Pending, key: bytes) -> V:
         """Return the value of ``key``, or the table's default, which is not stored until it is set.
@@ -134,20 +147,28 @@ class TableState(Generic[V]):
         record = self._records.find_stored(key if key >= FIRST_PLAIN else ESCAPED + key)
         return None if record is None else record[PAYLOAD:]
 
-    def set_timer(self, pending: Pending, key: bytes, at_ms: int) -> None:
-        """Let ``due`` return ``key`` once the watermark reaches ``at_ms``; the key's earlier timer is replaced."""
-        (pending.changes.get(self) or self._begin(pending)).timers[key] = at_ms
+    def set_timer(self, pending: Pending, key: bytes, at_ms: int, clock: TimerClock = "event") -> None:
+        """Let ``due`` return ``key`` once the clock reaches ``at_ms``; the key's earlier timer of it is replaced."""
+        (pending.changes.get(self) or self._begin(pending)).timers[_PREFIXES[clock] + key] = at_ms
 
-    def delete_timer(self, pending: Pending, key: bytes) -> None:
+    def delete_timer(self, pending: Pending, key: bytes, clock: TimerClock = "event") -> None:
         """Forget the timer of ``key``, if there is one."""
-        (pending.changes.get(self) or self._begin(pending)).timers[key] = None
+        (pending.changes.get(self) or self._begin(pending)).timers[_PREFIXES[clock] + key] = None
 
-    def due(self, watermark_ms: int) -> list[tuple[bytes, int]]:
-        """Take out and return the timers due at ``watermark_ms`` as (key, time), by time, then by key."""
-        due = self._timers.due(watermark_ms)
+    def due(self, now_ms: int, clock: TimerClock = "event") -> list[tuple[bytes, int]]:
+        """Take out and return timers due at ``now_ms`` as (key, time), by time, then by key; if there are, ask again.
+
+        The clock of event time is the watermark.
+        """
+        prefix = _PREFIXES[clock]
+        due = self._timers[prefix].due(now_ms)
         if due:
-            self._changed.update(dict.fromkeys([TIMER + key for key, _ in due], DELETED))
+            self._changed.update(dict.fromkeys([prefix + key for key, _ in due], DELETED))
         return due
+
+    def next_timer(self, clock: TimerClock) -> int | None:
+        """Return when the next timer of finished events is due, ``None`` where there is none."""
+        return self._timers[_PREFIXES[clock]].next_ms
 
     def advance(self, watermark_ms: int) -> int:
         """Move the watermark on, delete what has expired, and return how many values that were."""
@@ -163,8 +184,9 @@ class TableState(Generic[V]):
 
     def loaded(self) -> None:
         """Tell that the changelog's end is reached; nothing else is asked of the state before."""
-        for record_key, record in self._records.timers():
-            self._timers.set(to_user_key(record_key), unpack_stamp(record))
+        for prefix, timers in self._timers.items():
+            for record_key, record in self._records.timers(prefix):
+                timers.set(to_user_key(record_key), unpack_stamp(record))
 
     def take_changes(self) -> Changes:
         """Return what changed since the last call; afterwards the state counts as clean."""
@@ -237,13 +259,12 @@ class TableState(Generic[V]):
             return entry[1]
         return self.definition.to_value(record[PAYLOAD:])
 
-    def _apply_timers(self, timers: Mapping[bytes, int | None]) -> None:
-        for key, at_ms in timers.items():
+    def _apply_timers(self, changes: Mapping[bytes, int | None]) -> None:
+        for record_key, at_ms in changes.items():
+            timers, key = self._timers[record_key[: len(TIMER)]], to_user_key(record_key)
             if at_ms is None:
-                self._timers.delete(key)
+                timers.delete(key)
+                self._changed[record_key] = DELETED
             else:
-                self._timers.set(key, at_ms)
-        entries: dict[bytes, Entry] = {
-            TIMER + key: DELETED if at_ms is None else (pack_head(at_ms), None) for key, at_ms in timers.items()
-        }
-        self._changed.update(entries)
+                timers.set(key, at_ms)
+                self._changed[record_key] = pack_head(at_ms), None

@@ -26,7 +26,7 @@ def problems(known: Known) -> Iterator[Problem]:
 def collisions(plan: Plan, others: Sequence[Plan]) -> Iterator[Problem]:
     """Yield where ``plan`` and ``others``, which run on the same Kafka, would take each other's names."""
     outputs = {topic for agent in plan.agents for topic in agent.outputs} | {timer.to for timer in plan.timers}
-    outputs |= {table.timer.to for table in plan.tables.values() if table.timer}
+    outputs |= {timer.to for table in plan.tables.values() for timer in table.timers}
     for other in others:
         if other.app == plan.app:
             what = "has the name of another app of the module: both would be one consumer group with one state"

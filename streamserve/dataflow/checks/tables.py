@@ -17,7 +17,7 @@ def problems(known: Known) -> Iterator[Problem]:
     """Yield what is wrong with the tables of a plan."""
     for agent in known.plan.agents:
         tables = used_nodes(agent.function, TableNode)
-        if tables and not any(table.timer for table in tables) and mentions(agent.function, "set_timer"):
+        if tables and not any(table.timers for table in tables) and mentions(agent.function, "set_timer"):
             names = " or ".join(repr(table.name) for table in tables)
             yield Problem(
                 f"agent {agent.name!r}", f"sets timers of table {names}, at which nothing runs", ADD_A_HANDLER

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Failure, FailedTimer, LostResult, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.plan import OnError
-from streamserve.errors import ConfigurationError, TransactionAborted
-from streamserve.kafka.dead_letters import dead_letter, lost_result
+from streamserve.errors import ConfigurationError, RecordError, TransactionAborted
+from streamserve.kafka.dead_letters import dead_letter, failed_timer, lost_result
 from streamserve.kafka.quarantine import Quarantine
 from streamserve.observer import Observer
-from streamserve.records import Coordinates, Emission, Origin
+from streamserve.records import Coordinates, Emission, Origin, to_datetime
 
 
 class FailurePolicy:
@@ -85,9 +85,7 @@ class FailurePolicy:
                 f"step {output.step!r} stops at {coordinates_of(first.record)}: {first.error}"
                 ' (on_error="stop"; "dead-letter" would set the record aside and go on)'
             )
-        for reason, count in Counter(failure.error.reason for failure in output.failures).items():
-            tell = self._observer.dead_lettered if policy == "dead-letter" else self._observer.skipped
-            tell(output.step, reason, count)
+        self._tell(output.step, policy, [failure.error for failure in output.failures])
         if policy == "dead-letter":
             output.messages += [
                 (self._letter(output.step, failure), coordinates_of(failure.record)) for failure in output.failures
@@ -95,14 +93,37 @@ class FailurePolicy:
         output.failures = []
 
     def _bury(self, output: StepOutput) -> None:
-        """Turn results of windows that are lost into dead letters."""
-        for reason, count in Counter(lost.error.reason for lost in output.lost).items():
-            self._observer.dead_lettered(output.step, reason, count)
-        output.messages += [
-            (lost_result(self._topic, lost.window, lost.key, lost.start_ms, lost.end_ms, lost.error), None)
-            for lost in output.lost
-        ]
+        """Turn results of windows that are lost, and keys for which a timer failed, into dead letters."""
+        policy = self._policies.get(output.step, "dead-letter")
+        if policy == "stop":
+            raise ConfigurationError(
+                f"step {output.step!r} stops at {_place_of(output.lost[0])}: {output.lost[0].error}"
+                ' (on_error="stop"; "dead-letter" would set the key aside and go on)'
+            )
+        self._tell(output.step, policy, [lost.error for lost in output.lost])
+        if policy == "dead-letter":
+            output.messages += [(self._letter_without_record(output.step, lost), None) for lost in output.lost]
         output.lost = []
+
+    def _tell(self, step: str, policy: OnError, errors: Sequence[RecordError]) -> None:
+        for reason, count in Counter(error.reason for error in errors).items():
+            tell = self._observer.dead_lettered if policy == "dead-letter" else self._observer.skipped
+            tell(step, reason, count)
+
+    def _letter_without_record(self, step: str, lost: LostResult | FailedTimer) -> Emission:
+        if isinstance(lost, LostResult):
+            return lost_result(self._topic, lost.window, lost.key, lost.start_ms, lost.end_ms, lost.error)
+        return failed_timer(
+            self._topic, step, lost.table, lost.partition, lost.key, lost.clock, lost.at_ms, lost.error
+        )
 
     def _letter(self, step: str, failure: Failure) -> Emission:
         return dead_letter(self._topic, step, failure.record, failure.error)
+
+
+def _place_of(lost: LostResult | FailedTimer) -> str:
+    if isinstance(lost, LostResult):
+        return f"window {lost.window!r} from {to_datetime(lost.start_ms).isoformat()}"
+    return (
+        f"table {lost.table!r}, partition {lost.partition}, {to_datetime(lost.at_ms).isoformat()} of {lost.clock} time"
+    )

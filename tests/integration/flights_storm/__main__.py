@@ -30,7 +30,8 @@ _console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 @app.command()
 def storm(
-    events: Annotated[int | None, typer.Option(min=100, help="So many flights (default: the year).")] = None,
+    events: Annotated[int | None, typer.Option(min=100, help="So many flights (default: all that are left).")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out so many flights at the year's beginning.")] = 0,
     kills: Annotated[int, typer.Option(min=0, help="SIGKILLs of each app's workers.")] = 20,
     scales: Annotated[
         str, typer.Option(help="Numbers of workers, one after the other; it begins with 1.")
@@ -50,7 +51,9 @@ def storm(
     time.tzset()
     numbers = [int(number) for number in scales.split(",") if number]
     with TemporaryDirectory(prefix="flights-storm-") as temporary:
-        options = Options(folder=folder or Path(temporary), events=events, kills=kills, scales=numbers, seed=seed)
+        options = Options(
+            folder=folder or Path(temporary), events=events, skip=skip, kills=kills, scales=numbers, seed=seed
+        )
         try:
             with _Bars() as watch:
                 report = run_storm(options, watch)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from streamserve.app import App
 from streamserve.broker.server import LocalBroker
 from streamserve.kafka.admin import Admin
@@ -46,7 +48,7 @@ _SMALLEST_POLL, _POLLS = 20, 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to run: the first ``events`` flights (``None``: the year).
+    """What to run: ``events`` flights (``None``: all) of a year that begins with flight ``skip``.
 
     ``kills`` and ``scales``, numbers of workers one after the other, strike each app. Broker, logs and features are in
     ``folder``, which is to be empty.
@@ -54,6 +56,7 @@ class Options:
 
     folder: Path
     events: int | None = None
+    skip: int = 0
     kills: int = 20
     scales: Sequence[int] = (2, 3, 1, 3, 1)
     seed: int = 1
@@ -119,7 +122,7 @@ def run_storm(options: Options, watch: Watch) -> Report:
         watch.stage("start Kafka")
         brokers = stack.enter_context(LocalBroker(options.folder / "broker")).address
         watch.stage("read the flights")
-        year = load_flights()
+        year = _year_from(options.skip)
         count = len(year) if options.events is None else min(options.events, len(year))
         settings = _prepare(brokers, options.folder, year, count, watch)
         fed = _feed(brokers, year, count, watch)
@@ -142,6 +145,12 @@ def run_storm(options: Options, watch: Watch) -> Report:
             statuses=verdict.statuses,
             findings=[*_strikes_left(storms), *verdict.findings],
         )
+
+
+def _year_from(skip: int) -> Flights:
+    """Return the flights after the first ``skip``, as if they were the year: nothing is known of those before."""
+    year = load_flights()
+    return year.take(np.arange(skip, len(year))) if skip else year
 
 
 def _prepare(brokers: str, folder: Path, year: Flights, count: int, watch: Watch) -> dict[str, str]:

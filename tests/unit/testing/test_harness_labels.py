@@ -388,6 +388,24 @@ def test_a_prediction_that_the_broker_refuses_is_a_dead_letter_and_no_prediction
         ]
 
 
+def test_predictions_on_their_way_to_labels_tell_no_latency() -> None:
+    """Their copies carry event times: of a year that is replayed, they would seem years late."""
+    waited: list[float] = []
+
+    class Watcher(Observer):
+        def latencies(self, seconds: Sequence[float]) -> None:
+            waited.extend(seconds)
+
+    app, flights, _, arrivals = agent_app()
+    with Harness(app, observer=Watcher()) as harness:
+        harness.send(flights, Event("a", at(-1_000_000)))
+        harness.send(arrivals, Arrival("a", at(-999_990)))
+        harness.advance("10s")
+        assert told(harness) == [("a", "matched", 10_000)]
+    assert len(waited) == 2
+    assert max(waited) < 60
+
+
 def test_state_outlives_the_app_and_another_slice_starts_afresh() -> None:
     discarded: list[Sequence[str]] = []
 
