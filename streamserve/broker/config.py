@@ -51,8 +51,8 @@ SETTINGS: Mapping[str, str] = {
     "group.min.session.timeout.ms": "1000",
     "group.consumer.min.session.timeout.ms": "1000",
     "group.consumer.min.heartbeat.interval.ms": "250",
-    # Retention goes by the records' own time: Kafka's default of a week would delete a replay of old events, or a test's,
-    # half a minute after the broker's start, read or not.
+    # Retention goes by the records' own time: Kafka's default of a week would delete a replay of old events, read or
+    # not, half a minute after the broker's start.
     "log.retention.ms": "-1",
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
 }
