@@ -24,7 +24,7 @@ class Query:
 class Panel:
     """One picture. ``width`` is of 24; ``help_`` says what to do about it; beyond ``warn_at`` values are coloured.
 
-    ``unit`` is one of Grafana's, such as ``s``, ``percentunit`` or ``reqps``. With ``low_is_bad``, values below
+    ``unit`` is one of Grafana's, such as ``s``, ``percentunit`` or ``recps``. With ``low_is_bad``, values below
     ``warn_at`` are coloured.
     """
 

@@ -11,10 +11,13 @@ _ROWS = "streamserve_model_rows_total"
 
 
 def _availability(window: str) -> str:
-    """Return the share of minutes in which a worker was ready, of those in which one was to be scraped."""
-    ready = f"sum_over_time((max by (job) ({select('streamserve_ready')}))[{window}:1m])"
-    known = f"count_over_time((max by (job) ({select('up')}))[{window}:1m])"
-    return f"avg ({ready} / {known})"
+    """Return the share of minutes in which a worker was ready, of all since the first in which one was scraped.
+
+    Minutes without any sample count as lost: workers that are gone are not in Prometheus' discovery either.
+    """
+    ready = f"(max by (job) ({select('streamserve_ready')}))[{window}:1m]"
+    first = f"min_over_time(timestamp(max by (job) ({select('up')}))[{window}:1m])"
+    return f"avg (sum_over_time({ready}) / (floor((time() - {first}) / 60) + 1))"
 
 
 def _cost_per_thousand(window: str) -> str:
@@ -37,7 +40,7 @@ _THIS = Row(
             kind="number",
             width=6,
             queries=[Query(_availability("1d"))],
-            help_="Share of minutes in which at least one worker was ready.",
+            help_="Share of minutes with a worker that was ready. Those that Prometheus missed count as lost.",
             warn_at=0.999,
             low_is_bad=True,
         ),

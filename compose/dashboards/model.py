@@ -47,7 +47,7 @@ _PREDICTIONS = Row(
     [
         Panel(
             title="Rows scored",
-            unit="reqps",
+            unit="rowsps",
             queries=[Query(rate("streamserve_model_rows_total", by="model", model=_MODEL), "{{model}}")],
             help_="By the model's own count: rows of aborted transactions are scored, and counted, again.",
         ),
@@ -107,7 +107,7 @@ _FEATURES = Row(
         ),
         Panel(
             title="Look-ups",
-            unit="reqps",
+            unit="rowsps",
             queries=[
                 Query(rate("streamserve_feature_rows_total", by="service"), "{{service}}"),
                 Query(rate("streamserve_feature_rows_pushed_total", by="source"), "pushed by {{source}}"),
@@ -119,7 +119,7 @@ _FEATURES = Row(
         ),
         Panel(
             title="Answered by the cache",
-            unit="reqps",
+            unit="cps",
             queries=[Query(rate("streamserve_feature_cache_hits_total", by="service"), "{{service}}")],
             help_="Reads of views, so up to as many as views for each row.",
         ),
@@ -197,7 +197,7 @@ _LIVE = Row(
         ),
         Panel(
             title="Labels",
-            unit="reqps",
+            unit="cps",
             queries=[Query(rate("streamserve_labels_total", by="labels, status"), "{{labels}} {{status}}")],
             help_="What became of predictions and labels. Many unlabelled: runbook, LabelsMissing.",
         ),

@@ -83,13 +83,13 @@ _THROUGHPUT = Row(
     [
         Panel(
             title="Records read",
-            unit="reqps",
+            unit="recps",
             queries=[Query(rate("streamserve_records_polled_total", by="topic"), "{{topic}}")],
             help_="Taken from the broker, those of aborted transactions included.",
         ),
         Panel(
             title="Records written",
-            unit="reqps",
+            unit="recps",
             queries=[Query(rate("streamserve_records_emitted_total", by="topic"), "{{topic}}")],
             help_="Committed, so visible to a read_committed reader.",
         ),
@@ -138,13 +138,13 @@ _ERRORS = Row(
     [
         Panel(
             title="Dead letters",
-            unit="reqps",
+            unit="recps",
             queries=[Query(or_zero(rate("streamserve_dead_letters_total", by="step, reason")), "{{step}} {{reason}}")],
             help_="By the step that failed and the kind of failure; the headers of each dead letter say more.",
         ),
         Panel(
             title="Skipped, late and refused",
-            unit="reqps",
+            unit="recps",
             queries=[
                 Query(or_zero(rate("streamserve_records_skipped_total", by="step")), "skipped at {{step}}"),
                 Query(or_zero(rate("streamserve_records_late_total", by="window")), "late for {{window}}"),
@@ -187,6 +187,7 @@ _COMMITS = Row(
         Panel(
             title="Starts and rebalances in an hour",
             unit="none",
+            width=6,
             queries=[
                 Query(f"sum (changes({select('process_start_time_seconds')}[1h]))", "worker restarts"),
                 Query(ever("streamserve_rebalances_total", "1h"), "assignments"),
@@ -196,14 +197,29 @@ _COMMITS = Row(
         Panel(
             title="CPU",
             unit="percentunit",
+            width=6,
             queries=[Query(rate("process_cpu_seconds_total", by="instance"), "{{instance}}")],
             help_="Cores in use. A worker has one core's worth of work: near 1 it is at its limit.",
         ),
         Panel(
             title="Memory",
             unit="bytes",
+            width=6,
             queries=[Query(f"sum by (instance) ({select('process_resident_memory_bytes')})", "{{instance}}")],
             help_="Resident. Tables in memory grow with their keys; all else stays flat.",
+        ),
+        Panel(
+            title="Restore: records left",
+            unit="short",
+            width=6,
+            queries=[
+                Query(
+                    f"sum by (instance) ({select('streamserve_restore_expected_records')}"
+                    f" - {select('streamserve_restore_read_records')})",
+                    "{{instance}}",
+                )
+            ],
+            help_="What a worker still has to read of its changelogs before it goes on.",
         ),
     ],
 )

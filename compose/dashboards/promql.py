@@ -29,10 +29,14 @@ def rate(metric: str, /, by: str = "", window: str = _WINDOW, **labels: str) -> 
 def ever(metric: str, /, window: str, by: str = "", **labels: str) -> str:
     """Return a counter's increase over ``window``, summed by ``by``.
 
-    >>> ever("streamserve_model_rows_total", "1d")
-    'sum (increase(streamserve_model_rows_total{job=~"$job"}[1d]))'
+    A counter with labels begins with what it counts first, of which ``increase`` sees nothing: one that was not there
+    before the window has all it shows from within it.
+
+    >>> ever("up", "1d")
+    'sum ((up{job=~"$job"} unless up{job=~"$job"} offset 1d) or increase(up{job=~"$job"}[1d]))'
     """
-    return f"sum{_by(by)} (increase({select(metric, **labels)}[{window}]))"
+    counter = select(metric, **labels)
+    return f"sum{_by(by)} (({counter} unless {counter} offset {window}) or increase({counter}[{window}]))"
 
 
 def quantile(q: float, histogram: str, /, by: str = "", **labels: str) -> str:

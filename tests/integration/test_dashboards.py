@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 EVENTS = 32_000
 """Flights until a month is over and its labels are in, so that live performance has a closed window."""
 READY_WITHIN_S = 180.0
-SCORED_WITHIN_S = 240.0
+SCORED_WITHIN_S = 420.0
 HOST = "127.0.0.1"
 NO_TROUBLE = {
     "on-call: Skipped, late and refused",

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from streamserve.testing.checks import ReadRecord, read_topic
 from tests.integration.driving import wait_until
@@ -109,11 +111,35 @@ def test_from_a_wheel_in_an_empty_environment_it_passes_check_and_its_own_tests(
     where = run(home, python, "-c", "import streamserve; print(streamserve.__file__)")
     assert Path(where.strip()).is_relative_to(tmp_path)
     assert "is fine" in run(home, command, "check", f"{NAME}.app:app")
-    assert "3 passed" in run(home, python, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", NAME)
+    assert "3 passed" in run(
+        home, python, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "--doctest-modules", NAME
+    )
+    assert not (home / NAME / "models" / "fraud" / "2").exists(), "pytest has run the training script"
 
 
 def _lend_dependencies(environment: Path) -> None:
-    """Let ``environment`` see the packages installed here, after its own; an editable install is not among them."""
+    """Let ``environment`` have what the wheel in it requires, and pytest, as they are installed here: nothing else."""
     [packages] = environment.glob("lib/*/site-packages")
-    here = [path for path in sys.path if path.endswith("site-packages")]
-    (packages / "lent.pth").write_text("\n".join(here))
+    [wheel] = distributions(name="streamserve", path=[str(packages)])
+    for name in _required([*(wheel.requires or ()), "pytest"]):
+        lent = distribution(name)
+        for top in {path.parts[0] for path in lent.files or ()} - {".."}:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(Path(str(lent.locate_file(top))))
+
+
+def _required(requirements: Iterable[str]) -> set[str]:
+    """Return the distributions that ``requirements`` come to, with those that they require in turn."""
+    left = [(requirement, "") for requirement in requirements]
+    seen: set[tuple[str, str]] = set()
+    found: set[str] = set()
+    while left:
+        asked, extra = left.pop()
+        requirement = Requirement(asked)
+        if (asked, extra) in seen or (requirement.marker and not requirement.marker.evaluate({"extra": extra})):
+            continue
+        seen.add((asked, extra))
+        found.add(requirement.name)
+        own = distribution(requirement.name).requires or ()
+        left += [(each, chosen) for each in own for chosen in ("", *requirement.extras)]
+    return found

@@ -70,7 +70,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posts", type=int, default=500)
     parser.add_argument("--brokers", help="a Kafka without topics of these names (default: a local one for this run)")
-    parser.add_argument("--environment", type=Path, help="where Faust's environment is, or is made (default: nowhere)")
+    parser.add_argument(
+        "--environment", type=Path, help="where Faust's environment is, or is made to stay (default: made for this run)"
+    )
     options = parser.parse_args()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(TemporaryDirectory()))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from streamserve.durations import to_milliseconds
 from streamserve.kafka.inspection import BrokerFacts, TopicFacts, TransactionTrial
 from streamserve.kafka.marks import METADATA_BYTES
-from streamserve.ops.doctor.finding import Finding, fault, fine, unknown, warning
+from streamserve.ops.doctor.finding import Finding, counted, fault, fine, unknown, warning
 from streamserve.settings import Settings
 
 __all__ = [
@@ -144,7 +144,8 @@ def internal_topics(brokers: Sequence[BrokerFacts], topics: Mapping[str, TopicFa
 
 def _to_be_made(name: str, setting: str, replicas: int | None, isr: int | None, brokers: int) -> Iterator[Finding]:
     if replicas is not None and replicas > brokers:
-        what = f"cannot be made: {setting} is {replicas}, and there are {brokers} brokers, so no transaction can begin"
+        there = counted(brokers, "broker")
+        what = f"cannot be made: {setting} is {replicas}, with {there}, so that no transaction can begin"
         yield fault("internal-topics", f"topic {name}", what, f"start more, or set it to {min(3, brokers)}")
     elif replicas is not None:
         yield from _held(name, replicas, isr, brokers)
@@ -153,10 +154,10 @@ def _to_be_made(name: str, setting: str, replicas: int | None, isr: int | None, 
 def _held(name: str, replicas: int, isr: int | None, brokers: int) -> Iterator[Finding]:
     where = f"topic {name}"
     if isr is not None and isr > replicas:
-        what = f"has {replicas} replicas, and {isr} must be in sync: no transaction can commit"
+        what = f"has {counted(replicas, 'replica')}, and {isr} must be in sync: no transaction can commit"
         yield fault("internal-topics", where, what, f"set its min.insync.replicas to {max(1, replicas - 1)}")
     elif replicas < min(3, brokers):
-        what = f"has {replicas} replicas: what is in progress may be lost with one broker"
+        what = f"has {counted(replicas, 'replica')}: what is in progress may be lost with one broker"
         yield warning("internal-topics", where, what, f"replicate it {min(3, brokers)} times")
 
 

@@ -49,7 +49,8 @@ def _folder(folder: Path, there: Path) -> Finding:
     where = f"state directory {folder}"
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         problem = "cannot be written" if there.is_dir() else "is not a directory"
-        return fault("state-directory", where, f"{there} {problem}", "set STREAMSERVE_STATE_DIR to one that can")
+        remedy = "set STREAMSERVE_STATE_DIR to a folder that the worker can write"
+        return fault("state-directory", where, f"{there} {problem}", remedy)
     free = shutil.disk_usage(there).free
     if free < _LITTLE:
         told = fault if free < _TOO_LITTLE else warning
@@ -105,7 +106,7 @@ def models(node: ModelNode, settings: Settings) -> Iterator[Finding]:
         registry = registry_of(settings)
         package = registry.load(node.name, registry.resolve(node.name, alias=node.alias, version=node.version))
     except StreamserveError as error:
-        yield fault("model-package", where, str(error), "publish a whole version, and let the alias mean it")
+        yield fault("model-package", where, str(error), "publish the version anew, or point the alias at a sound one")
     else:
         digest = package.manifest.sha256
         yield fine("model-package", where, f"version {package.manifest.version}, sha256 {digest[:12]}… as published")

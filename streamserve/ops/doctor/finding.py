@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Finding", "Level", "fault", "fine", "unknown", "warning", "worst_first"]
+__all__ = ["Finding", "Level", "counted", "fault", "fine", "unknown", "warning", "worst_first"]
 
 Level: TypeAlias = Literal["fault", "warning", "unknown", "fine"]
 """It will not work or loses data; it may hurt; it could not be looked at; it is as it should be."""
@@ -46,6 +46,15 @@ def unknown(name: str, where: str, what: str, remedy: str) -> Finding:
 def fine(name: str, where: str, what: str) -> Finding:
     """Return a finding of something that is as it should be."""
     return Finding("fine", name, where, what)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return so many of something.
+
+    >>> counted(1, "replica"), counted(2, "replica")
+    ('1 replica', '2 replicas')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from streamserve.kafka.clients import MAX_MESSAGE_BYTES
 from streamserve.kafka.inspection import TopicFacts
-from streamserve.ops.doctor.finding import Finding, fault, fine, unknown, warning
+from streamserve.ops.doctor.finding import Finding, counted, fault, fine, unknown, warning
 from streamserve.ops.doctor.needs import TopicNeed
 
 __all__ = ["check_topic", "dead_letter_room", "is_missing", "missing"]
@@ -27,7 +27,7 @@ def check_topic(need: TopicNeed, facts: TopicFacts, *, brokers: int) -> Iterator
     found = [finding for check in _CHECKS for finding in check(need, facts)]
     found += _replication(need, facts, brokers)
     if not found and facts.settings:
-        yield fine("topic", _where(need), f"{need.role}, {len(facts.partitions)} partitions")
+        yield fine("topic", _where(need), f"{need.role}, {counted(len(facts.partitions), 'partition')}")
     yield from found
 
 
@@ -41,7 +41,8 @@ def missing(pairs: Sequence[tuple[TopicNeed, TopicFacts]]) -> Iterator[Finding]:
     names = [need.name for need, facts in pairs if is_missing(facts)]
     if names:
         remedy = "'streamserve topics create MODULE:APP' creates what is missing"
-        yield fault("topics-missing", "topics", f"{', '.join(names)} do not exist", remedy)
+        verb = "does" if len(names) == 1 else "do"
+        yield fault("topics-missing", "topics", f"{', '.join(names)} {verb} not exist", remedy)
 
 
 def dead_letter_room(pairs: Sequence[tuple[TopicNeed, TopicFacts]]) -> Iterator[Finding]:
@@ -72,7 +73,7 @@ def _absent(need: TopicNeed, facts: TopicFacts) -> Iterator[Finding]:
 
 def _partitions(need: TopicNeed, facts: TopicFacts) -> Iterator[Finding]:
     if need.partitions is not None and need.partitions != len(facts.partitions):
-        what = f"has {len(facts.partitions)} partitions, not {need.partitions} ({need.purpose})"
+        what = f"has {counted(len(facts.partitions), 'partition')}, not {need.partitions} ({need.purpose})"
         yield fault("partitions", _where(need), what, "read it regrouped (source.group_by), or make it anew")
 
 
@@ -138,10 +139,10 @@ def _replication(need: TopicNeed, facts: TopicFacts, brokers: int) -> Iterator[F
     least = _number(facts, "min.insync.replicas")
     writes = "WRITE" in need.operations
     if writes and least is not None and replicas < least:
-        what = f"has {replicas} replicas, and min.insync.replicas is {least}: nothing can be written"
+        what = f"has {counted(replicas, 'replica')}, and min.insync.replicas is {least}: nothing can be written"
         yield fault("in-sync-replicas", _where(need), what, f"set min.insync.replicas={max(1, replicas - 1)}")
     elif writes and least is not None and in_sync < least:
-        what = f"{in_sync} replicas are in sync, fewer than min.insync.replicas {least}: nothing can be written now"
+        what = f"{in_sync} of {replicas} replicas in sync, and min.insync.replicas is {least}: nothing can be written"
         yield fault("in-sync-replicas", _where(need), what, "start the brokers that are down")
     elif replicas == 1 and brokers > 1:
         what = "has one replica: it is away whenever its broker is, and lost with its disk"

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from compose.dashboards import BOARDS
+
 from .queries import exported, unknown
 
 COMPOSE = Path(__file__).parents[3] / "compose"
@@ -42,6 +44,13 @@ def test_an_alert_has_a_severity_a_summary_and_an_entry_in_the_runbook(rule: dic
 
 def test_the_runbook_has_no_entry_without_an_alert() -> None:
     assert runbook_entries().keys() == {name.lower() for name in NAMES}
+
+
+def test_the_runbook_names_panels_that_there_are() -> None:
+    named = set(re.findall(r"\*([A-Z][\w -]+)\*", (COMPOSE / "runbook.md").read_text()))
+    titles = [panel.title for board in BOARDS for row in board.rows for panel in row.panels]
+    assert len(named) > 5
+    assert {name for name in named if not any(title.startswith(name) for title in titles)} == set()
 
 
 @pytest.mark.parametrize("document", ["README.md", "compose/runbook.md", "compose/README.md"])

@@ -40,12 +40,21 @@ def test_ports_are_bound_on_loopback_only() -> None:
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"kafka"}))
-def test_a_service_cannot_write_to_its_image_nor_gain_rights(name: str) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_cannot_gain_rights_nor_write_to_its_image_or_take_the_whole_machine(name: str) -> None:
     service = SERVICES[name]
-    assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service.get("read_only", False) is (name != "kafka"), "its image writes its configuration"
+    assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+    assert service["logging"] == {"driver": "local"}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"prepare", "replay"}))
+def test_what_is_to_stay_comes_back_by_itself_and_says_whether_it_is_well(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert name == "worker" or service["healthcheck"]["test"], "a worker's is in its image"
 
 
 def test_the_image_runs_without_root_and_says_whether_it_is_well() -> None:

@@ -83,6 +83,7 @@ def test_topics_that_do_not_exist_are_told_together() -> None:
     denied = TopicFacts("t", rights=Rights(refusal="TOPIC_AUTHORIZATION_FAILED"))
     pairs = [(need("input"), gone), (need("output"), gone), (need("changelog"), denied)]
     assert [finding.what for finding in missing(pairs)] == ["t, t do not exist"]
+    assert [finding.what for finding in missing(pairs[:1])] == ["t does not exist"]
     assert [list(check_topic(wanted, found, brokers=1)) for wanted, found in pairs] == [[], [], []]
 
 
