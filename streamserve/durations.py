@@ -32,3 +32,17 @@ def to_milliseconds(duration: Duration) -> int:
     if milliseconds < 0:
         raise ValueError(f"a duration cannot be negative, but {duration!r} is")
     return round(milliseconds)
+
+
+def in_words(milliseconds: int) -> str:
+    """Return what ``to_milliseconds`` takes, in the largest units that make it whole.
+
+    >>> in_words(3_600_000), in_words(5_400_000), in_words(250), in_words(0)
+    ('1h', '1h30m', '250ms', '0ms')
+    """
+    parts: list[str] = []
+    left = milliseconds
+    for unit, length in reversed(_UNITS_MS.items()):
+        count, left = divmod(left, length)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0ms"

@@ -42,11 +42,11 @@ class Observer:
     def emitted(self, topic: str, records: int) -> None:
         """``records`` became visible in ``topic``."""
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
-        """``records`` became dead letters at ``step``; ``reason`` is ``RecordError.reason``."""
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
+        """``records`` became dead letters at ``step``; ``reason`` is ``RecordError.reason``, ``message`` the last's."""
 
-    def skipped(self, step: str, reason: str, records: int) -> None:
-        """``records`` failed at ``step`` and were dropped by ``on_error="skip"``."""
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
+        """``records`` failed at ``step`` and were dropped by ``on_error="skip"``; ``message`` is the last's."""
 
     def late(self, step: str, records: int) -> None:
         """``records`` came too late for window ``step`` and were not counted there."""
@@ -59,6 +59,12 @@ class Observer:
 
     def aborted(self, reason: str, message: str) -> None:
         """An incarnation ended; the worker recovers. ``reason`` is the error's class name, ``message`` its text."""
+
+    def opening_features(self, service: str) -> None:
+        """The worker opens feature service ``service``: Feast alone takes seconds to load."""
+
+    def joining(self, group: str) -> None:
+        """The worker asked consumer group ``group`` for partitions."""
 
     def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
         """The consumer group gave this worker exactly ``partitions`` by topic."""
@@ -187,19 +193,22 @@ class CommittedOutcomes(Observers):
     def __init__(self, observer: Observer) -> None:
         super().__init__([observer])
         self._counts: Counter[tuple[str, ...]] = Counter()
+        self._messages: dict[tuple[str, ...], str] = {}
         self._drift: list[Callable[[], None]] = []
 
     def emitted(self, topic: str, records: int) -> None:
         """Add to the sum of ``topic``."""
         self._counts["emitted", topic] += records
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
-        """Add to the sum of ``step`` and ``reason``."""
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
+        """Add to the sum of ``step`` and ``reason``, and keep the last message."""
         self._counts["dead_lettered", step, reason] += records
+        self._messages["dead_lettered", step, reason] = message
 
-    def skipped(self, step: str, reason: str, records: int) -> None:
-        """Add to the sum of ``step`` and ``reason``."""
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
+        """Add to the sum of ``step`` and ``reason``, and keep the last message."""
         self._counts["skipped", step, reason] += records
+        self._messages["skipped", step, reason] = message
 
     def late(self, step: str, records: int) -> None:
         """Add to the sum of ``step``."""
@@ -239,9 +248,11 @@ class CommittedOutcomes(Observers):
 
     def committed(self, records: int, seconds: float) -> None:
         """Tell what was held back, then the commit."""
-        for (event, *names), count in self._counts.items():
+        for key, count in self._counts.items():
+            event, *names = key
+            message = (self._messages[key],) if key in self._messages else ()
             for tell in self.listeners(event):
-                tell(*names, count)
+                tell(*names, count, *message)
         for tell_drift in self._drift:
             tell_drift()
         self._forget()
@@ -254,4 +265,5 @@ class CommittedOutcomes(Observers):
 
     def _forget(self) -> None:
         self._counts.clear()
+        self._messages.clear()
         self._drift.clear()

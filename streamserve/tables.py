@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
-from streamserve.dataflow.plan import GlobalTableNode, KeyTimerNode, TableNode, WindowNode
+from streamserve.dataflow.plan import GlobalTableNode, KeyTimerNode, OnError, TableNode, WindowNode
+from streamserve.durations import Duration
 from streamserve.errors import ConfigurationError, MissingKey, PlanError
 
 if TYPE_CHECKING:
     from streamserve.agents import Topic
+    from streamserve.state.timers import TimerClock
 
 TK = TypeVar("TK")
 V = TypeVar("V")
@@ -91,31 +93,49 @@ class Table(Generic[TK, V]):
 
     @overload
     def on_timer(
-        self, *, to: None = None
+        self, *, to: None = None, clock: TimerClock = ..., on_error: OnError = ...
     ) -> Callable[[Callable[[TK], Awaitable[None]]], Callable[[TK], Awaitable[None]]]: ...
     @overload
     def on_timer(
-        self, *, to: Topic[Out, Any]
+        self, *, to: Topic[Out, Any], clock: TimerClock = ..., on_error: OnError = ...
     ) -> Callable[[Callable[[TK], AsyncIterator[Out]]], Callable[[TK], AsyncIterator[Out]]]: ...
-    def on_timer(self, *, to: Topic[Any, Any] | None = None) -> Callable[[F], F]:
+    def on_timer(
+        self,
+        *,
+        to: Topic[Any, Any] | None = None,
+        clock: TimerClock = "event",
+        on_error: OnError = "dead-letter",
+    ) -> Callable[[F], F]:
         """Run the decorated function for each key whose timer is due: an async generator with ``to``, else a coroutine.
 
-        It is given the key once the watermark of the key's partition has reached the time that ``set_timer`` named,
-        after the records that moved it there and before any later one; keys are taken in the order of their times. The
-        table is at hand for that key, as of that time, and so are others that are read together with it. The function
-        may send to topics and set the key's next timer; it cannot ask features, models or windows. What it writes is
-        part of the records' transaction, exactly once. If it raises, the worker stops: there is no record to set aside.
+        With ``clock="event"`` it is given the key once the watermark of the key's partition has reached the time that
+        ``set_timer`` named, after the records that moved it there and before any later one. While no record moves the
+        watermark, no such timer is due. With ``clock="processing"`` the time is that of the clock of the worker that
+        owns the partition: the key comes at that time or soon after, between two batches of records, also while there
+        are none; one that was due while no worker ran comes once, after the restart. Clocks of different workers may
+        differ. A table may have a function for each clock.
 
-        While no record moves the watermark, no timer is due.
+        Keys are taken in the order of their times. The table is at hand for that key, as of the event-time timer's own
+        time, or of the watermark where the clock is the worker's; so are others that are read together with it. The
+        function may send to topics and set the key's next timers; it cannot ask features, models or windows. The end
+        of the timer and all that it writes are part of one transaction with each other, exactly once, through
+        restarts and rebalances.
+
+        If the function raises, or what it makes fits no topic, that is the outcome for this key: its timer is over,
+        tables are what they would be without it, nothing is sent, and ``on_error`` decides: a dead letter without a
+        source, which has the table's key and the headers ``table``, ``table-partition``, ``timer-clock`` and
+        ``timer-time``; a count (``"skip"``); or the end of the worker (``"stop"``).
 
         Raises:
-            PlanError: the table has a timer already, or the function is not what ``to`` asks for.
+            PlanError: the table has a timer of this clock already, or the function is not what ``to`` asks for.
         """
 
         def decorate(function: F) -> F:
-            declared = KeyTimerNode(self.name, to.name if to is not None else None, function)
-            if self.node.timer is not None:
-                raise PlanError(f"table {self.name!r} has a timer already: one function decides what to do for a key")
+            declared = KeyTimerNode(self.name, to.name if to is not None else None, function, clock, on_error)
+            if self.node.timer(clock) is not None:
+                raise PlanError(
+                    f"table {self.name!r} has a timer of {clock} time already: one function decides for a key"
+                )
             if to is not None and not inspect.isasyncgenfunction(function):
                 raise PlanError(f"the timer of table {self.name!r} has to=: make it 'async def' with a yield")
             if to is None and not inspect.iscoroutinefunction(function):
@@ -125,19 +145,23 @@ class Table(Generic[TK, V]):
 
         return decorate
 
-    def set_timer(self, key: TK, at: datetime) -> None:
-        """Let what ``on_timer`` decorates run for ``key`` once the watermark reaches ``at``; one timer a key.
+    def set_timer(self, key: TK, at: datetime | Duration, *, clock: TimerClock = "event") -> None:
+        """Let what ``on_timer`` decorates run for ``key`` at ``at`` by ``clock``; one timer a key and clock.
 
-        An earlier one is replaced. It survives restarts, and neither deleting the key nor its expiry takes it away.
+        A duration counts from the event's time, in a timer from the timer's own; with ``clock="processing"`` from the
+        worker's clock, and anew where the event is processed again after a crash. An earlier timer of the same clock is
+        replaced. One of the past is due at once, after the events that are processed together with this one. Timers
+        survive restarts, and neither deleting the key nor its expiry takes them away.
 
         Raises:
-            ConfigurationError: nothing is decorated with ``on_timer``.
+            ConfigurationError: nothing is decorated with ``on_timer`` for this clock, or a timer sets the next one of
+                its clock to a time that is not later than its own.
         """
-        self._access.set_timer(key, at)
+        self._access.set_timer(key, at, clock)
 
-    def delete_timer(self, key: TK) -> None:
-        """Forget the timer of ``key``, if there is one."""
-        self._access.delete_timer(key)
+    def delete_timer(self, key: TK, *, clock: TimerClock = "event") -> None:
+        """Forget the timer of ``key`` by ``clock``, if there is one."""
+        self._access.delete_timer(key, clock)
 
     @property
     def _access(self) -> Any:

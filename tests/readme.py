@@ -76,10 +76,43 @@ def commands(text: str) -> Iterator[list[str]]:
                     yield arguments
 
 
+def under(heading: str, language: str) -> list[str]:
+    """Return the README's blocks of a language under a heading."""
+    return [block.text for block in blocks(read("README.md"), language) if block.heading == heading]
+
+
 def only(heading: str, language: str) -> str:
     """Return the README's one block of a language under a heading."""
-    [found] = [block for block in blocks(read("README.md"), language) if block.heading == heading]
-    return found.text
+    [found] = under(heading, language)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that a reader types, and what it says: the comment lines below it, ``...`` for what varies."""
+
+    line: str
+    said: str
+
+    def matches(self, output: str) -> bool:
+        """Return whether ``output`` is what the README says.
+
+        >>> Command("send", "rides[...]@0 key ann").matches("rides[3]@0 key ann")
+        True
+        """
+        told = re.split(r"\s*\.\.\.\s*", self.said)
+        return re.search(".*".join(map(re.escape, told)), output, re.DOTALL) is not None
+
+
+def story(heading: str) -> list[Command]:
+    """Return the commands under a heading, in order."""
+    told: list[Command] = []
+    for line in "".join(under(heading, "bash")).splitlines():
+        if line.startswith("# "):
+            told[-1] = Command(told[-1].line, told[-1].said + line.removeprefix("# "))
+        else:
+            told.append(Command(line, ""))
+    return told
 
 
 def lay_out(folder: Path, app: Literal["score", "agent"] = "score") -> None:

@@ -36,9 +36,12 @@ class DeclaresTimers(Declares):
 
         Multiples count from the epoch, UTC. It runs once per owned partition (``per="partition"``), so once per
         partition in the whole group; once in each worker that has any (``"worker"``); or once in the whole app
-        (``"app"``), with the owner of partition 0. A time missed while no worker ran is not made up for; one that comes
-        just when partitions change hands may be missed or come twice. What it yields and sends goes into the
-        transaction that is open.
+        (``"app"``), with the owner of partition 0. What it yields and sends goes into the transaction that is open.
+
+        It survives restarts in that they shift nothing: the next run is at the next multiple. A run that was missed
+        while no worker ran, or whose transaction was aborted, is not made up for; one that comes just when partitions
+        change hands may be missed or come twice, and so does one that comes again since the clock was set back by more
+        than a minute. What must not be missed is a timer of a table: ``Table.on_timer``.
         """
 
         def decorate(function: Callable[[], Any]) -> Agent[None, Any]:

@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 _GROUPS = (
     *("demo", "new", "broker", "run", "check", "doctor", "graph"),
-    *("topics", "tables", "send", "read", "call", "lag", "bench"),
+    *("topics", "tables", "send", "read", "call", "lag", "offsets", "dead_letters", "transactions", "bench"),
 )
 """The modules, in the order of their help."""
 
@@ -37,7 +37,7 @@ class _Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         del ctx
-        return [name for name in _GROUPS if name in self.commands]
+        return [name for name in (group.replace("_", "-") for group in _GROUPS) if name in self.commands]
 
 
 main = typer.Typer(

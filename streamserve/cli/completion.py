@@ -11,10 +11,11 @@ from pathlib import Path
 
 import typer
 
-__all__ = ["complete_apps", "complete_tables", "complete_topics"]
+__all__ = ["complete_apps", "complete_readable", "complete_tables", "complete_topics"]
 
 _MOST_FILES = 500
 _LARGEST = 1 << 18
+_ENGINES = ("dead-letters", "drift", "features", "performance")
 _SKIPPED = frozenset({"build", "dist", "node_modules", "tests"})
 
 
@@ -27,6 +28,11 @@ def complete_apps(incomplete: str) -> list[str]:
 def complete_topics(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the topics that the module of the app given before declares."""
     return _declared(ctx, "topic", incomplete)
+
+
+def complete_readable(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the same, and the engine's topics without the app's name."""
+    return [*complete_topics(ctx, incomplete), *(name for name in _ENGINES if name.startswith(incomplete))]
 
 
 def complete_tables(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -27,6 +27,10 @@ AppToExamine = Annotated[
     ),
 ]
 _COLOURS = {"fault": "red", "warning": "yellow", "unknown": "magenta", "fine": "green"}
+_HOW = (
+    "A topic's settings: kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name TOPIC"
+    " --add-config NAME=VALUE, or your provider's console. A broker's: its server.properties."
+)
 
 
 def register(main: typer.Typer) -> None:
@@ -84,5 +88,16 @@ def _print(findings: Sequence[Finding]) -> None:
         table.add_row(mark, escape(finding.where), escape(finding.what), escape(finding.remedy))
     console = Console()
     console.print(table)
+    if any(
+        finding.remedy.startswith("set ") and finding.where.startswith(("topic ", "broker ")) for finding in findings
+    ):
+        console.print(_HOW, highlight=False)
     counts = {level: sum(finding.level == level for finding in findings) for level in _COLOURS}
-    console.print(", ".join(f"[{_COLOURS[level]}]{count} {level}[/]" for level, count in counts.items() if count))
+    console.print(", ".join(f"[{_COLOURS[level]}]{_told(level, count)}[/]" for level, count in counts.items() if count))
+
+
+def _told(level: str, count: int) -> str:
+    """Return so many findings of a level: faults and warnings have a plural."""
+    from streamserve.ops.doctor.finding import counted
+
+    return counted(count, level) if level in {"fault", "warning"} else f"{count} {level}"

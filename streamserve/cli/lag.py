@@ -28,7 +28,8 @@ def lag(
 ) -> None:
     """Show how many records wait in each input partition of an app, behind its committed offset.
 
-    Transactions' markers take offsets too: an input that is written in transactions can show 1 when nothing waits.
+    The end is the last stable offset: what an open transaction holds back does not wait yet. Where the lag is 0 nothing
+    waits; otherwise transactions' markers between the records are counted with them.
 
     Example: streamserve lag topologies.flights.app:app --watch
     """

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from streamserve.errors import RecordError
 from streamserve.kafka.marks import Progress, TopicPartitionKey
-from streamserve.records import Coordinates, Emission, Headers, RawRecord, ResultOrigin
+from streamserve.records import Coordinates, Emission, Headers, RawRecord, ResultOrigin, to_datetime
 from streamserve.state.timers import TimerClock
 
 T = TypeVar("T")
@@ -44,6 +44,11 @@ class LostResult:
     end_ms: int
     error: RecordError
 
+    @property
+    def place(self) -> str:
+        """Return which result this is, but for its key."""
+        return f"window {self.window!r} from {to_datetime(self.start_ms).isoformat()}"
+
 
 @dataclass(frozen=True, slots=True)
 class FailedTimer:
@@ -58,6 +63,16 @@ class FailedTimer:
     clock: TimerClock
     at_ms: int
     error: RecordError
+
+    @property
+    def place(self) -> str:
+        """Return which timer this is, but for its key."""
+        at = to_datetime(self.at_ms).isoformat()
+        return f"table {self.table!r}, partition {self.partition}, {at} of {self.clock} time"
+
+
+Lost: TypeAlias = LostResult | FailedTimer
+"""What fails without a record to set aside."""
 
 
 class Run(NamedTuple):
@@ -203,7 +218,7 @@ class StepOutput:
     columns: list[OutputColumns] = field(default_factory=list[OutputColumns])
     messages: list[tuple[Emission, Cause]] = field(default_factory=list[tuple[Emission, "Cause"]])
     failures: list[Failure] = field(default_factory=list[Failure])
-    lost: list[LostResult | FailedTimer] = field(default_factory=list["LostResult | FailedTimer"])
+    lost: list[Lost] = field(default_factory=list["Lost"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -425,11 +425,11 @@ def outside_event(agent: str, raised: BaseException | None = None) -> Configurat
     )
 
 
-def agent_error(agent: str, raised: BaseException) -> RecordError:
+def agent_error(name: str, raised: BaseException, kind: str = "agent") -> RecordError:
     """Return the failure that an agent's exception makes: its class, never its text, which may hold payload."""
     if isinstance(raised, RecordError):
         return raised
-    error = AgentError(f"agent {agent!r} raised {type(raised).__name__}{_line_of(raised)}")
+    error = AgentError(f"{kind} {name!r} raised {type(raised).__name__}{_line_of(raised)}")
     error.__cause__ = raised
     return error
 

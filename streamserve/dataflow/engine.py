@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streamserve.clock import Clock
+from streamserve.dataflow.alarms import Alarms
 from streamserve.dataflow.announcing import Announcing
 from streamserve.dataflow.batch import DueTimers, RecordBatch, StepOutput, Tick
 from streamserve.dataflow.blame import Blame
@@ -24,6 +25,7 @@ from streamserve.dataflow.handover import Handover
 from streamserve.dataflow.held import HeldTables
 from streamserve.dataflow.housekeeping import Housekeeping
 from streamserve.dataflow.intake import Intake
+from streamserve.dataflow.loading import SLICE_SECONDS
 from streamserve.dataflow.passing import Passing
 from streamserve.dataflow.plan import GroupKey, Plan
 from streamserve.dataflow.reading import Reading
@@ -107,6 +109,7 @@ class Engine:
             reports_ends=any(part.holds(plan.topics) for part in plan.parts) or plan.feeds_itself,
         )
         self._passing = Passing(plan)
+        self._alarms = Alarms(plan, clock)
         self._announcing = Announcing(plan, partitions, clock)
         self._house = Housekeeping(plan, self.consumer, clock, observer)
         waiting = Waiting(plan, settings, self.consumer, clock)
@@ -120,6 +123,7 @@ class Engine:
 
     def join(self) -> None:
         """Ask the group for partitions; turns have to follow, since its other members wait for this one from now on."""
+        self._observer.joining(self._plan.app)
         self.consumer.join()
 
     def stop(self) -> None:
@@ -168,6 +172,9 @@ class Engine:
     def turn(self) -> list[Item] | None:
         """Return what goes through the dataflow next, nothing for now, or ``None`` at the end."""
         self._observer.progress()
+        if self._is_full():
+            self._commit()
+            self._keep_house()
         if due := self._pass_time():
             return list(due)
         self.stations.held.serve(self.groups)
@@ -176,15 +183,12 @@ class Engine:
             self._commit()
             self._settle_stores()
             return None
-        if self._is_full():
-            self._commit()
-            self._keep_house()
         if self._pending:
             return [self._admit(self._pending.popleft())]
         if self.stations.global_tables.loaded:
             self._take_over()
-        ticks = self._due_ticks()
-        return list(ticks) if ticks else self._poll()
+        due_now: list[Item] = [*self._due_ticks(), *self._due_alarms()]
+        return due_now or self._poll()
 
     def _read_global_tables(self) -> None:
         """Read global tables on; nothing is taken over before all are loaded."""
@@ -218,14 +222,19 @@ class Engine:
 
     def _arrived(self) -> list[RecordBatch]:
         """Return what can be processed now; an idle worker waits for the first record."""
-        busy = self.transaction.is_open or self._handover.busy or not self.stations.global_tables.loaded
+        works = self._handover.busy and not self._handover.waits
+        busy = self.transaction.is_open or works or not self.stations.global_tables.loaded
         limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
         records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
         singly = self._quarantine.one_by_one
         return self._reading.take(records, singly=singly) if records else self._reading.release(singly=singly)
 
     def _idle_seconds(self) -> float:
-        return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next()) if self.groups else _IDLE_SECONDS
+        if self._handover.busy:
+            return SLICE_SECONDS
+        if not self.groups:
+            return _IDLE_SECONDS
+        return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next(), self._alarms.seconds_to_next(self.groups))
 
     def _admit(self, batch: RecordBatch) -> RecordBatch:
         """Let ``batch`` into the dataflow as part of the open transaction."""
@@ -237,7 +246,7 @@ class Engine:
             group.moved = True
         for partition, watermarks in (batch.watermarks or self._watermarks(batch)).items():
             self.groups[batch.part, partition].see(watermarks)
-            self._passing.note((batch.part, partition))
+            self._note((batch.part, partition))
         self._covered.add(batch)
         return batch
 
@@ -252,19 +261,36 @@ class Engine:
         """Let time pass in tables as the last batch has moved their watermark; return the timers that are due."""
         changed, due = self._passing.take(self.groups)
         self._move(changed)
+        for group in changed:
+            self._alarms.note(group.key)
         return due
+
+    def _due_alarms(self) -> list[DueTimers]:
+        """Return the timers of tables that the worker's clock makes due."""
+        due = self._alarms.take(self.groups)
+        for key in dict.fromkeys((each.part, each.partition) for each in due):
+            self._move([self.groups[key]])
+            self._note(key)
+        return due
+
+    def _note(self, key: GroupKey) -> None:
+        """Have timers of a group looked for after what runs next: they may be set, or its watermark move."""
+        self._passing.note(key)
+        self._alarms.note(key)
 
     def _due_ticks(self) -> list[Tick]:
         """Return the timers that are due for what this worker owns.
 
-        Timers of partitions go with those of the app's first part, so that each has one owner.
+        Timers of partitions go with those of the app's first part, so that each has one owner. Those of partitions
+        that are still being taken over are kept.
         """
         if not self.groups:
             self._stand_by()
             return []
         first = self._plan.parts[0].name
         owned = sorted(partition for part, partition in self.groups if part == first)
-        ticks = self.stations.schedule.due(owned)
+        awaited = {group.partition for group in self._handover.groups if group.part.name == first}
+        ticks = self.stations.schedule.due(owned, awaited)
         if ticks:
             self._move(self.groups.values())
         return ticks
@@ -301,7 +327,9 @@ class Engine:
             group.state_from, group.state_offset = commit.state_from, offset
             group.moved, group.committed_at = False, now
         self._covered.tell(self._observer, now - started)
-        if self._quarantine.is_active and self._quarantine.settle(self._blame.positions()):
+        if not self._quarantine.is_active or self._handover.busy:
+            return  # while not all that is owned is read, some of the suspects may be still to come
+        if self._quarantine.settle(self._blame.positions()):
             raise EngineRestart("what the broker refused is settled: going on with full batches")
 
     def write(self, output: StepOutput) -> None:
@@ -324,14 +352,12 @@ class Engine:
         by_topic: dict[str, list[int]] = {}
         for topic, number in partitions:
             by_topic.setdefault(topic, []).append(number)
-        if groups:
-            self._observer.ready(False, "restoring partitions")
-        self._observer.assigned(by_topic)
-        if not groups:
-            if self.stations.global_tables.loaded:
-                self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
-            return
         self._handover.begin(groups)
+        if groups:
+            self._observer.ready(False, self._handover.describe())
+        self._observer.assigned(by_topic)
+        if not groups and self.stations.global_tables.loaded:
+            self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
 
     def on_revoked(self, partitions: Sequence[TopicPartitionKey], *, lost: bool) -> None:
         """End the open transaction before the partitions leave: committed, or aborted when they may be gone already."""
@@ -339,7 +365,6 @@ class Engine:
             return
         self._pending.clear()
         self._reading.forget()
-        self._handover.forget()
         self._joined = False
         self._observer.ready(False, "waiting for partitions")
         if lost:
@@ -347,6 +372,7 @@ class Engine:
             raise TransactionAborted(f"the group gave {len(partitions)} partition(s) away without asking")
         self._commit()
         self._settle_stores()
+        self._handover.forget()
         self._handover.park(self.groups)
         self.groups.clear()
 
@@ -355,15 +381,16 @@ class Engine:
         settle(self.groups.values(), self._plan, self.consumer, self._settings.instance)
 
     def _take_over(self) -> None:
-        """Go on with taking over what was assigned, one bounded piece at a time."""
-        started = self._handover.step()
+        """Go on with taking over what was assigned, one bounded piece at a time; what is ready is read from now on."""
+        started = self._handover.step(alone=not self.groups)
         if started:
             self.groups.update((group.key, group) for group in started)
             self._reading.begin(started)
             for group in started:
-                self._passing.note(group.key)
+                self._note(group.key)
             self._house.put_off()
-            self._observer.ready(True, "")
+            busy = self._handover.busy
+            self._observer.ready(not busy, self._handover.describe() if busy else "")
 
     # --- housekeeping, and the end ------------------------------------------------------------------------------
 

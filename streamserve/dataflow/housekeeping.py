@@ -31,7 +31,8 @@ class Housekeeping:
         self._consumer = consumer
         self._clock = clock
         self._observer = observer
-        self._kept = self._collected = self._deleted = clock.monotonic()
+        self._kept = self._collected = clock.monotonic()
+        self._deleted = self._kept - _DELETE_SECONDS  # so soon: who starts again all the time must delete as well
 
     def is_due(self) -> bool:
         """Return whether a second has passed since this last said so."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from streamserve.dataflow.crontab import Crontab
+from streamserve.durations import in_words
 from streamserve.features.service import JoinOptions
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class TimerNode:
         """Return when it runs, in words."""
         if self.crontab is not None:
             return f"at {self.crontab.expression!r} in {self.crontab.timezone}"
-        return f"every {self.every_ms} ms"
+        return f"every {in_words(self.every_ms)}"
 
     def after(self, now_ms: int) -> int:
         """Return when it is due next: at a multiple of its period, or when its crontab says."""

@@ -112,6 +112,7 @@ def _opens_feast(node: FeaturesNode, settings: Settings, observer: Observer) -> 
     repo = settings.feature_repo
 
     def open_reader() -> FeatureReader:
+        observer.opening_features(node.service)
         from streamserve.features.feast import FeastReader
 
         return FeastReader(repo, node.service, options=node.join, observer=observer)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from streamserve.clock import Clock
 from streamserve.dataflow.batch import Tick
 from streamserve.dataflow.plan import TimerNode
 
+_CORRECTION_MS = 60_000
+"""A clock that goes back by up to so much was corrected, and no time comes twice; by more it was set, and times do."""
+
 
 class Schedule:
     """Tells which timers are due; a period missed while the worker was down or busy is not made up for.
+
+    What comes due for a partition that is still being restored is kept until it is not. A clock that is set back by
+    more than a minute stops no timer: those of times that come again run again.
 
     >>> from streamserve.clock import ManualClock
     >>> clock = ManualClock(start_ms=500)
@@ -25,18 +31,25 @@ class Schedule:
     def __init__(self, timers: Sequence[TimerNode], clock: Clock) -> None:
         self._timers = timers
         self._clock = clock
-        now = clock.now_ms()
-        self._next_ms = {timer.name: timer.after(now) for timer in timers}
+        self._latest_ms = clock.now_ms()
+        self._next_ms = {timer.name: timer.after(self._latest_ms) for timer in timers}
+        self._kept: list[Tick] = []
 
-    def due(self, partitions: Sequence[int]) -> list[Tick]:
-        """Return a tick for each due timer: one per partition, one for the worker, or one where partition 0 is."""
-        now = self._clock.now_ms()
-        ticks: list[Tick] = []
+    def due(self, partitions: Sequence[int], awaited: Collection[int] = ()) -> list[Tick]:
+        """Return a tick for each due timer: one per partition, one for the worker, or one where partition 0 is.
+
+        Ticks of ``awaited`` partitions are kept until these are among ``partitions``, one of each timer.
+        """
+        now = self._now_ms()
+        ticks = dict.fromkeys(self._kept)
         for timer in self._timers:
             if now >= self._next_ms[timer.name]:
                 self._next_ms[timer.name] = timer.after(now)
-                ticks.extend(Tick(timer.name, partition) for partition in _places(timer, partitions))
-        return ticks
+                ticks.update(
+                    dict.fromkeys(Tick(timer.name, place) for place in _places(timer, [*partitions, *awaited]))
+                )
+        self._kept = [tick for tick in ticks if tick.partition in awaited]
+        return [tick for tick in ticks if tick.partition is None or tick.partition in partitions]
 
     def pass_over(self) -> None:
         """Let what is due be missed here: others run it."""
@@ -46,7 +59,16 @@ class Schedule:
         """Return how long nothing will be due; infinity without timers."""
         if not self._next_ms:
             return float("inf")
-        return max(0.0, (min(self._next_ms.values()) - self._clock.now_ms()) / 1000)
+        now = self._now_ms()
+        return max(0.0, (min(self._next_ms.values()) - now) / 1000)
+
+    def _now_ms(self) -> int:
+        now = self._clock.now_ms()
+        if now < self._latest_ms - _CORRECTION_MS:
+            self._next_ms = {timer.name: timer.after(now) for timer in self._timers}
+            self._latest_ms = now
+        self._latest_ms = max(now, self._latest_ms)
+        return now
 
 
 def _places(timer: TimerNode, partitions: Sequence[int]) -> Sequence[int | None]:

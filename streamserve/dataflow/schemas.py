@@ -12,7 +12,7 @@ import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, NonNegativeInt
 
@@ -34,7 +34,9 @@ class DeadLetterHeaders(BaseModel):
     headers follow under ``original-`` and their names.
 
     No record stands behind the result of a window that is lost: it has the window's key, no value, and no ``source-``
-    headers but ``window``, ``window-start`` and ``window-end`` (milliseconds since the epoch, UTC).
+    headers but ``window``, ``window-start`` and ``window-end`` (milliseconds since the epoch, UTC). Neither does behind
+    a table's timer that failed for a key: it has the table's key, no value, and ``table``, ``table-partition``,
+    ``timer-clock`` and ``timer-time``, when it was due by that clock (milliseconds since the epoch, UTC).
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -50,6 +52,10 @@ class DeadLetterHeaders(BaseModel):
     window: str | None = None
     window_start: str | None = Field(default=None, alias="window-start", pattern=r"^-?\d+$")
     window_end: str | None = Field(default=None, alias="window-end", pattern=r"^-?\d+$")
+    table: str | None = None
+    table_partition: str | None = Field(default=None, alias="table-partition", pattern=r"^\d+$")
+    timer_clock: Literal["event", "processing"] | None = Field(default=None, alias="timer-clock")
+    timer_time: str | None = Field(default=None, alias="timer-time", pattern=r"^-?\d+$")
 
 
 class LoggedFeatures(BaseModel):

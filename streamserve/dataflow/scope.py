@@ -17,6 +17,7 @@ from streamserve.dataflow.batch import RecordBatch, column_of
 from streamserve.dataflow.plan import GroupKey
 from streamserve.errors import ConfigurationError, WrongPartition
 from streamserve.state.pending import Pending
+from streamserve.state.timers import TimerClock
 
 
 class Scope(Protocol):
@@ -170,15 +171,17 @@ class BatchScope(_OfBatch):
 
 
 class TimerScope:
-    """A key whose timer is due at ``at_ms``: its tables hold this key, as of that time."""
+    """A key whose timer was due at ``at_ms`` by ``clock``: its tables hold this key, as of event time ``now_ms``."""
 
-    __slots__ = ("_key", "_partition", "part", "pending")
+    __slots__ = ("_key", "_partition", "at_ms", "clock", "part", "pending")
 
-    def __init__(self, part: str, partition: int, key: bytes, at_ms: int) -> None:
+    def __init__(self, part: str, partition: int, key: bytes, at_ms: int, clock: TimerClock, now_ms: int) -> None:
         self.part = part
         self._partition = partition
         self._key = key
-        self.pending = Pending(at_ms)
+        self.at_ms = at_ms
+        self.clock = clock
+        self.pending = Pending(now_ms)
 
     @property
     def partitions(self) -> Sequence[int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -17,6 +18,7 @@ from streamserve.errors import BrokerUnavailable, TopicError
 from streamserve.kafka.clients import KAFKA_CLIENTS, MAX_MESSAGE_BYTES, Clients, common_config, restore_config
 from streamserve.kafka.errors import kafka_error, translated
 from streamserve.kafka.marks import METADATA_BYTES
+from streamserve.kafka.remaining import remaining
 from streamserve.settings import Settings
 
 _REQUEST_SECONDS = 10.0
@@ -37,7 +39,10 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """How far a group is behind in one partition: records between its committed offset and the end."""
+    """How far a group is behind in one partition: records between its committed offset and the last stable one.
+
+    ``lag`` is 0 where no record waits. Otherwise it counts markers between records too: it is that much at most.
+    """
 
     topic: str
     partition: int
@@ -76,6 +81,16 @@ def regrouped_config() -> dict[str, str]:
     }
 
 
+def _quiet(failures: deque[str]) -> dict[str, Any]:
+    """Return what keeps the client from printing each failed connection, 20 a second: they go to ``failures``."""
+
+    def note(error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's public code; it names no cause
+            failures.append(error.str())
+
+    return {"log_level": 0, "error_cb": note}
+
+
 class Admin:
     """Asks and changes topics.
 
@@ -89,14 +104,25 @@ class Admin:
         self._clients = clients
         self._brokers = settings.bootstrap_servers
         self._seconds = min(_REQUEST_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
+        self._failures: deque[str] = deque(maxlen=1)
         with translated("open an admin client", self._brokers):
-            self._client = clients.admin(common_config(settings))
+            self._client = clients.admin({**_quiet(self._failures), **common_config(settings)})
 
     def partitions(self) -> dict[str, int]:
         """Return the number of partitions of every topic on the broker."""
-        with translated("list topics", self._brokers):
-            metadata = self._client.list_topics(timeout=self._seconds)
+        metadata = self._listed("list topics")
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+
+    def _listed(self, doing: str) -> Any:
+        """Return the cluster's metadata; where nobody answers, the error tells how the last connection failed."""
+        try:
+            with translated(doing, self._brokers):
+                return self._client.list_topics(timeout=self._seconds)
+        except BrokerUnavailable as error:
+            self._client.poll(0)  # the callback is called in here
+            if not self._failures:
+                raise
+            raise BrokerUnavailable(f"{error} The last try: {self._failures[0]}.") from error.__cause__
 
     def problems(self, specs: Sequence[TopicSpec]) -> list[str]:
         """Return what is wrong with the topics of ``specs``, one sentence each."""
@@ -154,6 +180,30 @@ class Admin:
         self._wait_for({spec.name for spec in missing})
         return [spec.name for spec in missing]
 
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete topics with all that they hold, and return when the broker tells of them no more.
+
+        Raises:
+            TopicError: the broker refuses it.
+        """
+        if not names:
+            return
+        client: Any = self._client  # its futures are untyped
+        for name, future in client.delete_topics(list(names)).items():
+            try:
+                future.result(_REQUEST_SECONDS)
+            except KafkaException as exception:
+                error = kafka_error(exception)
+                if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise TopicError(f"delete topic {name!r}: {error.str()} ({error.name()})") from exception
+            except TimeoutError as error:
+                raise BrokerUnavailable(f"delete topic {name!r}: no answer from {self._brokers}") from error
+        give_up = time.monotonic() + self._seconds
+        while not set(names).isdisjoint(self.partitions()):
+            if time.monotonic() > give_up:
+                raise BrokerUnavailable(f"{self._brokers} still tells of topics that it just deleted: try again")
+            time.sleep(_LOOK_SECONDS)
+
     def _wait_for(self, names: set[str]) -> None:
         """Return when the broker tells of the topics ``names``, a moment after its controller has made them."""
         give_up = time.monotonic() + self._seconds
@@ -167,8 +217,7 @@ class Admin:
 
         They tell whoever may ``DescribeConfigs`` of the cluster.
         """
-        with translated("list brokers", self._brokers):
-            brokers: Any = self._client.list_topics(timeout=self._seconds).brokers
+        brokers = self._listed("list brokers").brokers
         found = self._described(
             [ConfigResource(ResourceType.BROKER, str(number)) for number in brokers], _METADATA_LIMIT
         )
@@ -200,20 +249,23 @@ class Admin:
         return found
 
     def lag(self, group: str, topics: Sequence[str]) -> list[PartitionLag]:
-        """Return how far ``group`` is behind in every partition of ``topics``."""
+        """Return how far ``group`` is behind in every partition of ``topics``, up to their last stable offsets."""
         found = self.partitions()
         wanted = [TopicPartition(topic, number) for topic in topics for number in range(found.get(topic, 0))]
         reader = self._clients.consumer(restore_config(self._settings, group, isolation="read_committed"))
         try:
             with translated("read committed offsets", self._brokers):
                 committed: Any = reader.committed(wanted, _REQUEST_SECONDS) if wanted else []
-                return [self._lag_of(reader, item) for item in committed]
+                lags = [self._lag_of(reader, item) for item in committed]
         finally:
             reader.close()
+        spans = {(one.topic, one.partition): (one.end - one.lag, one.end) for one in lags}
+        left = remaining(group, self._settings, spans, self._clients)
+        return [replace(one, lag=left[one.topic, one.partition]) for one in lags]
 
     @staticmethod
     def _lag_of(reader: Consumer, item: TopicPartition) -> PartitionLag:
         low, high = reader.get_watermark_offsets(item, _REQUEST_SECONDS)
         committed = item.offset if item.offset >= 0 else None
-        behind = high - (committed if committed is not None else low)
-        return PartitionLag(item.topic, item.partition, committed, high, max(0, behind))
+        start = low if committed is None else max(low, committed)
+        return PartitionLag(item.topic, item.partition, committed, high, max(0, high - start))

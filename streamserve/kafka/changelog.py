@@ -18,8 +18,10 @@ from streamserve.settings import Settings
 __all__ = ["ChangelogColumns", "ChangelogReader"]
 
 _READ_RECORDS = 10_000
-_FETCH = {"queued.min.messages": 100_000, "queued.max.messages.kbytes": 16 << 10}
-"""Enough ahead for the next step, without a large share of memory for each partition."""
+_FETCH = {"queued.min.messages": 20_000, "queued.max.messages.kbytes": 16 << 10, "fetch.message.max.bytes": 1 << 20}
+"""Enough ahead for the next step, without a large share of memory for each partition. The end of a short changelog is
+told behind what was fetched of long ones by then: half a million records and more with the size that other readers
+fetch, a tenth of that so, at no higher cost (measured)."""
 
 
 class ChangelogColumns(NamedTuple):
@@ -105,9 +107,10 @@ class ChangelogReader:
         """Return what is at hand beyond the end, without waiting: once ``step`` has returned ``None``."""
         return self.read(_READ_RECORDS, 0.0)
 
-    def is_read(self, place: TopicPartitionKey) -> bool:
-        """Return whether a place is read to its end."""
-        return place not in self._reader.unread
+    @property
+    def unread(self) -> Collection[TopicPartitionKey]:
+        """Return the places that are not read to their ends yet."""
+        return self._reader.unread.keys()
 
     def leave(self, places: Collection[TopicPartitionKey]) -> None:
         """Read no more of ``places``: who goes on with what they hold writes to them."""
@@ -140,6 +143,6 @@ def _cut_off(place: TopicPartitionKey, offset: int, end: int) -> ConfigurationEr
     topic, partition = place
     return ConfigurationError(
         f"the changelog {topic}[{partition}] ends at offset {end}, before {offset}, where the committed offsets say it"
-        " goes on: was it deleted? To start with empty tables, delete the group's committed offsets, or set them where"
-        " the app shall go on."
+        " goes on: was it deleted? To go on with empty state, stop all workers and call 'streamserve offsets reset"
+        " MODULE:APP --to committed --empty-state'."
     )

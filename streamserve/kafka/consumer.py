@@ -174,7 +174,8 @@ class GroupConsumer:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's public code
             raise ConfigurationError(
                 f"{place}: {error.str()}. The committed offset is gone (deleted by retention or a new topic of the same"
-                " name). Records in between are lost to this app; set the group's offsets to where it shall go on."
+                " name). Records in between are lost to this app; 'streamserve offsets reset MODULE:APP' sets"
+                " where it goes on."
             )
         if error.code() in _FENCED or error.fatal():
             raise MemberFenced(
@@ -234,7 +235,7 @@ class GroupConsumer:
         """Ask the broker to delete the records before ``positions``; what it refuses is asked for again next time."""
         places = [TopicPartition(*key, offset) for key, offset in positions.items()]
         with translated("delete records that were read", self._brokers):
-            self._admin_client().delete_records(places)
+            self._calls("consumer.delete_records", self._admin_client().delete_records, places)
 
     def start(self, positions: Mapping[TopicPartitionKey, int]) -> bool:
         """Begin to read each partition at its position.
@@ -260,8 +261,9 @@ class GroupConsumer:
         librdkafka wakes them for requests and answers alone (``rd_kafka_broker_consumer_serve`` in 2.16). So their
         leaders are asked for something; measured until the first record: 4 ms instead of 1 s.
         """
+        ends = [TopicPartition(*key, OFFSET_END) for key in partitions]
         with suppress(KafkaException):  # no answer: they wake by themselves
-            self._consumer.offsets_for_times([TopicPartition(*key, OFFSET_END) for key in partitions], _WAKE_SECONDS)
+            self._calls("consumer.offsets_for_times", self._consumer.offsets_for_times, ends, _WAKE_SECONDS)
 
     def pause(self, partitions: Iterable[TopicPartitionKey]) -> None:
         """Stop fetching ``partitions`` for now."""
@@ -296,7 +298,7 @@ class GroupConsumer:
         """
         place = TopicPartition(*partition)
         with translated("read the stable end", self._brokers):
-            _, end = self._consumer.get_watermark_offsets(place, _REQUEST_SECONDS, cached=False)
+            _, end = self._calls("consumer.stable_end", self._consumer.get_watermark_offsets, place, _REQUEST_SECONDS)
         return end
 
     def end(self, partition: TopicPartitionKey) -> int | None:

@@ -91,7 +91,7 @@ def translate(error: KafkaError, *, doing: str, brokers: str) -> StreamserveErro
         )
     if error.code() in UNREACHABLE or error.code() in _TIMED_OUT:
         return BrokerUnavailable(
-            f"{text}. No answer from Kafka at {brokers}: is it running? 'streamserve broker status' tells of a local"
+            f"{text}. No answer from Kafka at {brokers}: is it running? 'streamserve broker start' starts a local"
             " one, --brokers names another."
         )
     if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001 - librdkafka's public codes

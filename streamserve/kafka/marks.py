@@ -137,7 +137,7 @@ class OffsetMark(msgspec.Struct, frozen=True):
             return None
         raise ConfigurationError(
             f"committed offsets carry metadata of format {found.format}, but this release reads {_FORMAT}: run the"
-            " release that committed them, or set the group's offsets anew where the app shall go on"
+            " release that committed them, or set where the app goes on with 'streamserve offsets reset MODULE:APP'"
         )
 
     @classmethod

@@ -20,7 +20,7 @@ from streamserve.kafka.consumer import GroupConsumer
 from streamserve.kafka.errors import translated
 from streamserve.kafka.marks import Committed, OffsetMark, TopicPartitionKey
 from streamserve.kafka.patience import Patience
-from streamserve.kafka.whole import WholeReader
+from streamserve.kafka.whole import READ_SECONDS, WholeReader
 from streamserve.settings import Settings
 
 _REQUEST_SECONDS = 10.0
@@ -74,8 +74,10 @@ class StateReader:
                 raise self._gone(partition, max(keys.values()))
         self._reader.begin(starts, ends)
 
-    def step(self) -> dict[tuple[int, bytes], StoredState] | None:
+    def step(self, wait_seconds: float = READ_SECONDS) -> dict[tuple[int, bytes], StoredState] | None:
         """Read on for a moment; return all states by partition and key once they are complete.
+
+        With nothing at hand it waits up to ``wait_seconds``.
 
         Raises:
             ConfigurationError: a state that must be there is not.
@@ -83,7 +85,7 @@ class StateReader:
         """
         if not self._reader.unread:
             return self._checked()
-        messages = self._reader.read(_READ_RECORDS)
+        messages = self._reader.read(_READ_RECORDS, wait_seconds)
         for message in messages:
             self._take(message)
         if messages:
@@ -110,8 +112,8 @@ class StateReader:
         return ConfigurationError(
             f"the state at {self._topic}[{partition}] from offset {offset} on, which the committed offsets name, is"
             " gone: was the changelog deleted, is its cleanup.policy not 'compact', or do agents now read topics apart"
-            " that they read together before? To start with empty state, delete the group's committed offsets, or set"
-            " them where the app shall go on."
+            " that they read together before? To go on with empty state, stop all workers and call 'streamserve"
+            " offsets reset MODULE:APP --to committed --empty-state'."
         )
 
     def close(self) -> None:

@@ -25,6 +25,9 @@ MASK: Final = "**********"
 SECRET_NAMES: Final = ("password", "passwd", "secret", "token", "credential", "private_key", "api_key", "authorization")
 """Parts of names whose values are masked; librdkafka's ``.pem`` and ``sasl.username`` settings come on top."""
 
+_TALKATIVE: Final = ("feast",)
+"""Libraries that tell at info what they do every time: their warnings are told."""
+
 _SHOWN_HASH: Final = 12
 _OTHERS: Final = frozenset({"exc_info", "_record"})
 
@@ -51,6 +54,8 @@ def configure_logging(*, level: str = "info", stream: TextIO | None = None, json
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.getLogger().level, logging.WARNING))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -141,14 +146,17 @@ class LoggingObserver(Observer):
         self._clock: Clock = clock or SystemClock()
         self._kinds: dict[tuple[object, ...], _Repeated] = {}
         self._untold = False
+        self._recovering_from: str | None = None
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
-        """Sum the dead letters of one step and reason."""
-        self._add(logging.WARNING, "dead letters", {"step": step, "reason": reason}, amount=records, unit="records")
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
+        """Sum the dead letters of one step and reason; the message is the last's, which names no values."""
+        labels, latest = {"step": step, "reason": reason}, {"message": message}
+        self._add(logging.WARNING, "dead letters", labels, latest=latest, amount=records, unit="records")
 
-    def skipped(self, step: str, reason: str, records: int) -> None:
-        """Sum the dropped records of one step and reason."""
-        self._add(logging.WARNING, "records skipped", {"step": step, "reason": reason}, amount=records, unit="records")
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
+        """Sum the dropped records of one step and reason; the message is the last's."""
+        labels, latest = {"step": step, "reason": reason}, {"message": message}
+        self._add(logging.WARNING, "records skipped", labels, latest=latest, amount=records, unit="records")
 
     def late(self, step: str, records: int) -> None:
         """Sum the records that came too late for one window."""
@@ -175,6 +183,14 @@ class LoggingObserver(Observer):
         """Sum the feature rows of one service that have no form in the log topic."""
         self._add(logging.WARNING, "feature rows not logged", {"service": service}, amount=rows, unit="rows")
 
+    def opening_features(self, service: str) -> None:
+        """Tell of what takes seconds when Feast is loaded first."""
+        self._add(logging.INFO, "opening features", {"service": service})
+
+    def joining(self, group: str) -> None:
+        """Tell of what may take seconds: in a new group the broker waits for other members."""
+        self._add(logging.INFO, "joining group", {"group": group})
+
     def assigned(self, partitions: Mapping[str, Sequence[int]]) -> None:
         """Tell the latest assignment."""
         numbers = {topic: sorted(of_topic) for topic, of_topic in partitions.items()}
@@ -191,6 +207,7 @@ class LoggingObserver(Observer):
 
     def aborted(self, reason: str, message: str) -> None:
         """Tell of a recovery."""
+        self._recovering_from = message
         self._add(logging.WARNING, "recovering", {"reason": reason}, latest={"message": message})
 
     def model_loaded(self, model: str, version: str, sha256: str, batch_size: int) -> None:
@@ -205,10 +222,10 @@ class LoggingObserver(Observer):
         self._add(logging.WARNING, "drift alarm", labels, latest={"partition": partition, "event_time": at})
 
     def ready(self, ready: bool, why: str) -> None:
-        """Tell of readiness, and what is waited for."""
+        """Tell of readiness, and what is waited for; what a recovery has just told of is not told again."""
         if ready:
             self._add(logging.INFO, "ready")
-        else:
+        elif why != self._recovering_from:
             self._add(logging.WARNING, "not ready", latest={"why": why})
 
     def stalled(self, liveness: Liveness) -> None:

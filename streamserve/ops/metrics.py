@@ -206,10 +206,12 @@ class _RecordMetrics(Observer):
     def emitted(self, topic: str, records: int) -> None:
         self._emitted.labels(topic).inc(records)
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
+        del message
         self._dead.labels(step, reason).inc(records)
 
-    def skipped(self, step: str, reason: str, records: int) -> None:
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
+        del message
         self._skipped.labels(step, reason).inc(records)
 
     def late(self, step: str, records: int) -> None:

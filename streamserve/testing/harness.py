@@ -29,7 +29,7 @@ from streamserve.errors import EncodeError
 from streamserve.observer import Observer
 from streamserve.records import Coordinates, RawRecord, Record, to_datetime, to_epoch_ms
 from streamserve.settings import Settings, load_settings
-from streamserve.state.format import PAYLOAD, is_value_key, to_user_key
+from streamserve.state.format import PAYLOAD, PROCESSING_TIMER, is_value_key, to_user_key, unpack_stamp
 from streamserve.tables import Table
 from streamserve.testing.harness_clock import HarnessClock
 from streamserve.testing.harness_engine import EngineThread
@@ -60,8 +60,8 @@ merged wait for what is there, not for what might come."""
 class DeadLetter:
     """A record that was set aside: what refused it and why, where it came from, its key and bytes untouched.
 
-    A result of a window that is lost has no record behind it: ``key`` is the window's, ``value`` is ``None``, and
-    ``source`` is an empty topic with partition and offset -1.
+    A result of a window that is lost has no record behind it, nor has a table's timer that failed: ``key`` is the
+    window's or the table's, ``value`` is ``None``, and ``source`` is an empty topic with partition and offset -1.
     """
 
     step: str
@@ -233,10 +233,17 @@ class Harness:
         goal = self._clock.now_ms() + to_milliseconds(by)
         while self._clock.now_ms() < goal:
             now = self._clock.now_ms()
-            due = [timer.after(now) for timer in self._plan.timers]
+            due = [timer.after(now) for timer in self._plan.timers] + self._key_timers_after(now)
             self._clock.advance((min([goal, *due]) - now) / 1000)
             self._engine.step()
         self._inbox.deliver_late()
+
+    def _key_timers_after(self, now_ms: int) -> list[int]:
+        """Return when timers of tables are due by the clock, as their changelogs have them."""
+        timed = [name for name, node in self._plan.tables.items() if node.timer("processing") is not None]
+        records = [record for name in timed for record in self.changelog(self._plan.changelog_of(name)).items()]
+        times = [unpack_stamp(value) for key, value in records if key.startswith(PROCESSING_TIMER)]
+        return [at_ms for at_ms in times if at_ms > now_ms]
 
     @property
     def now(self) -> datetime:

@@ -115,8 +115,8 @@ class _Counter(Observer):
     def aborted(self, reason: str, message: str) -> None:
         self._fail(f"{reason}: {message}")
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
-        self._fail(f"step {step!r} dead-lettered {records} records ({reason})")
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
+        self._fail(f"step {step!r} dead-lettered {records} records ({reason}: {message})")
 
     def _fail(self, fault: str) -> None:
         self.faults.append(fault)

@@ -70,7 +70,7 @@ def _by_batches(table: TableState[Total], keys: list[bytes]) -> None:
         table.take_changes()
 
 
-def measure_updates(records: int = 100_000, rounds: int = 5) -> dict[str, float]:
+def measure_updates(records: int, rounds: int) -> dict[str, float]:
     """Return microseconds for read, change, write and changelog, by way, keys and rules."""
     kinds = {"10_keys": [b"key%013d" % (i % 10) for i in range(records)], "as_many_keys": _keys(0, records)}
     rules = {"": (None, True), "_ttl": (1_000_000, True), "_not_frozen": (None, False)}
@@ -175,9 +175,11 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=["updates", "memory", "memory-ttl", "disk"])
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--disk-keys", type=int, default=1_000_000)
+    parser.add_argument("--updates", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     parts: dict[str, Callable[[], dict[str, float]]] = {
-        "updates": measure_updates,
+        "updates": lambda: measure_updates(given.updates, given.rounds),
         "memory": lambda: measure_restore(MemoryStore(), given.keys),
         "memory-ttl": lambda: measure_restore(MemoryStore(), given.keys, ttl_ms=1_000_000),
         "disk": lambda: measure_disk(given.disk_keys),

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -174,17 +174,17 @@ def measure(brokers: str, folder: Path, keys: int, rounds: int, progress: Progre
 
 
 def main() -> None:
-    """Measure on a broker of its own."""
+    """Measure on the broker that is named, where nobody has done so before, or on one of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--brokers")
     given = parser.parse_args()
-    with (
-        TemporaryDirectory() as name,
-        LocalBroker(Path(name) / "broker") as broker,
-        Progress(console=Console(stderr=True)) as progress,
-    ):
-        figures = measure(broker.address, Path(name), given.keys, given.rounds, progress)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        brokers: str = given.brokers or stack.enter_context(LocalBroker(folder / "broker")).address
+        progress = stack.enter_context(Progress(console=Console(stderr=True)))
+        figures = measure(brokers, folder, given.keys, given.rounds, progress)
     print(msgspec.json.encode({"restart": figures}).decode())
 
 

@@ -148,8 +148,8 @@ class Driver:
         log = self.folder / f"{instance}-{len(self.workers)}.log"
         environment = {
             **FAST,
-            **{f"STREAMSERVE_{name.upper()}": value for name, value in settings.items()},
             "STREAMSERVE_BOOTSTRAP_SERVERS": self.brokers,
+            **{f"STREAMSERVE_{name.upper()}": value for name, value in settings.items()},
             "STREAMSERVE_INSTANCE": instance,
             FAULT_VARIABLE: fault,
         }

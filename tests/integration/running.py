@@ -7,13 +7,14 @@ import sys
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import msgspec
 from confluent_kafka import Producer
 
-from streamserve import App
+from streamserve import App, Stream
 from streamserve.clock import Clock
 from streamserve.dataflow.runtime import OpenReader
 from streamserve.dataflow.topics import topic_specs
@@ -42,13 +43,18 @@ class Recorder(Observer):
     def polled(self, topic: str, records: int) -> None:
         self.taken[topic] += records
 
+    def global_table(self, topic: str, keys: int, refused: int) -> None:
+        del refused
+        self.taken[topic] = keys
+
     def committed(self, records: int, seconds: float) -> None:
         del seconds
         with self.changed:
             self.records += records
             self.changed.notify_all()
 
-    def skipped(self, step: str, reason: str, records: int) -> None:
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
+        del message
         self.skips[step, reason] += records
 
     def aborted(self, reason: str, message: str) -> None:
@@ -132,6 +138,25 @@ def stacks(depth: int = 8) -> str:
         for name, frame in frames.items()
         for calls in (traceback.extract_stack(frame)[-depth:],)
     )
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What ``copying`` reads and writes."""
+
+    n: int
+
+
+def copying(name: str) -> App:
+    """Return an app whose one agent copies ``NAME.in`` to ``NAME.out``."""
+    app = App(name)
+    out = app.topic(f"{name}.out", Event, key="n")
+
+    @app.agent(app.topic(f"{name}.in", Event, key="n"), to=out)
+    async def copy(stream: Stream[Event]) -> AsyncIterator[Event]:  # pyright: ignore[reportUnusedFunction]
+        async for event in stream:
+            yield event
+
+    return app
 
 
 def settings_of(app: App, brokers: str, **more: Any) -> Settings:

@@ -25,10 +25,12 @@ from tests.integration.apps.topologies import TOPOLOGIES
 from tests.integration.driving import START, Driver, MakeTopics, wait_until
 from tests.integration.state_truth import (
     CLOSING_UID,
+    CLOSING_USER,
     Outcomes,
     in_log_order,
     in_time_order,
     wrong_chains,
+    wrong_tellings,
     wrong_windows,
 )
 
@@ -88,9 +90,9 @@ class StateDriver(Driver):
     def move_time(self, seconds: float) -> None:
         """Write one event to each partition, so late that all windows before it close."""
         producer = self._producer()
-        event = Spent(CLOSING_UID, "closing", "closing", 0, START + timedelta(seconds=seconds))
+        event = Spent(CLOSING_UID, CLOSING_USER, "closing", 0, START + timedelta(seconds=seconds))
         for partition in range(self.partitions):
-            producer.produce(f"in.{self.app}", msgspec.json.encode(event), b"closing", partition)
+            producer.produce(f"in.{self.app}", msgspec.json.encode(event), CLOSING_USER.encode(), partition)
         assert producer.flush(30) == 0
 
     def _producer(self) -> Producer:
@@ -118,11 +120,18 @@ class StateDriver(Driver):
         wrong = [f"{letters} dead letters"] if letters else []
         if self.topology == "counted":
             return [*wrong, *wrong_chains(rows, outcomes, in_log_order)]
-        return [*wrong, *wrong_chains(rows, outcomes, in_time_order), *wrong_windows(rows, outcomes)]
+        if self.topology == "owing":
+            return [*wrong, *wrong_tellings(rows, outcomes)]
+        return [
+            *wrong,
+            *wrong_chains(rows, outcomes, in_time_order),
+            *wrong_windows(rows, outcomes),
+            *wrong_tellings(rows, outcomes),
+        ]
 
     def settle(self, seconds: float = SETTLE_S) -> list[str]:
         """Return what is still wrong when nothing more can be expected to come."""
-        held = self.partitions if self.topology == "windowed" else 0
+        held = self.partitions if self.topology in ("windowed", "stored") else 0
         self.wait(lambda: self.behind() <= held, "all inputs committed", 120)
         give_up = time.monotonic() + seconds
         while (wrong := self.findings()) and time.monotonic() < give_up:

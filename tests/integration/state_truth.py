@@ -15,10 +15,12 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from streamserve.testing.reading import ReadRecord, read_topic
-from tests.integration.apps.state import GAP_S, WINDOW_S, Chain, Counted, Spent, Total, chained
+from tests.integration.apps.state import GAP_S, WINDOW_S, Chain, Counted, Owed, Spent, Total, chained
 
 CLOSING_UID = -1
 """Events that only move time on; they are still held back when all others are done, so they count nowhere."""
+
+CLOSING_USER = "closing"
 
 DAY_MS = 24 * 3600 * 1000
 SHOWN = 5
@@ -61,6 +63,10 @@ class Outcomes:
             (record.partition, msgspec.json.decode(record.value or b"", type=Counted))
             for record in read_topic(self.brokers, f"out.{self.app}")
         ]
+
+    def tellings(self) -> list[Owed]:
+        records = read_topic(self.brokers, f"owed.{self.app}")
+        return [msgspec.json.decode(record.value or b"", type=Owed) for record in records]
 
     def totals(self, topic: str) -> list[Total]:
         records = read_topic(self.brokers, f"{topic}.{self.app}")
@@ -163,6 +169,23 @@ def wrong_windows(rows: list[Row], outcomes: Outcomes) -> list[str]:
         *_differences("open sum", {}, _panes(outcomes.changelog("sum"), bytes)),
         *_differences("open visit", {}, _panes(outcomes.changelog("visit"), bytes)),
     ]
+
+
+def wrong_tellings(rows: list[Row], outcomes: Outcomes) -> list[str]:
+    """Compare how many events of each user timers told of, all in all, with how many there are; nothing is left."""
+    told: Counter[str] = Counter()
+    for owed in outcomes.tellings():
+        told[owed.user] += owed.events
+    told.pop(CLOSING_USER, None)
+    left = {place: value for place, value in outcomes.changelog("owed").items() if not _is_of_closing(place[1])}
+    return [
+        *_differences("what timers told of", Counter(row.event.user for row in rows), told),
+        *_differences("what timers left in", {}, left),
+    ]
+
+
+def _is_of_closing(key: bytes) -> bool:
+    return key.removeprefix(b"\x00p") == CLOSING_USER.encode()
 
 
 def _panes(changelog: Changelog, decode: Callable[[bytes], Any]) -> dict[tuple[int, bytes], Any]:

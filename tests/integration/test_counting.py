@@ -35,7 +35,8 @@ class Counts(Observer):
     def emitted(self, topic: str, records: int) -> None:
         self.seen[topic] += records
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
+        del message
         self.seen[f"{step}: {reason}"] += records
 
 

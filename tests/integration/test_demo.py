@@ -35,7 +35,7 @@ def test_every_flight_has_one_outcome_that_its_logged_features_explain(brokers: 
     assert found["events_per_second"] > 0
     assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
     assert 0.6 < found["auc"]["2013-01"] < 0.9
-    assert found["live_auc"] == pytest.approx(found["auc"], abs=1e-4)
+    assert found["live_auc"] == found["live_auc_recomputed"] == {}  # no month is settled after three days
     assert found["held_out"].keys() == {"3"}
 
 

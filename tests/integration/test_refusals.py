@@ -14,7 +14,7 @@ from streamserve import App, Stream
 from streamserve.errors import ConfigurationError, TopicError
 from tests.integration.conftest import Drive, MakeTopics
 from tests.integration.driving import events, wait_until
-from tests.integration.running import Running, create_topics, process, send
+from tests.integration.running import Running, copying, create_topics, process, send
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
@@ -22,31 +22,14 @@ NOISE = random.Random(0).randbytes(4_000).hex()  # noqa: S311 - no secret, but n
 SMALL = {"max.message.bytes": "2000"}
 
 
-class Event(msgspec.Struct, frozen=True):
+class Tick(msgspec.Struct, frozen=True):
     n: int
-
-
-class Result(msgspec.Struct, frozen=True):
-    n: int
-    text: str = ""
+    text: str
 
 
 def delete(admin: AdminClient, topic: str) -> None:
     client: Any = admin  # its futures are untyped
     client.delete_topics([topic])[topic].result(10)
-
-
-def copying(name: str) -> App:
-    """Return an app whose one agent copies ``NAME.in`` to ``NAME.out``."""
-    app = App(name)
-    out = app.topic(f"{name}.out", Result, key=lambda result: str(result.n))
-
-    @app.agent(app.topic(f"{name}.in", Event, key="n"), to=out)
-    async def copy(stream: Stream[Event]) -> AsyncIterator[Result]:  # pyright: ignore[reportUnusedFunction]
-        async for event in stream:
-            yield Result(event.n)
-
-    return app
 
 
 def test_an_output_topic_that_is_deleted_while_the_app_runs_is_named(
@@ -95,11 +78,11 @@ def test_messages_without_keys_for_a_compacted_topic_are_named(
 
 def test_an_oversize_message_of_a_timer_is_named(brokers: str, topic_name: str, make_topics: MakeTopics) -> None:
     app = copying(topic_name)
-    ticks = app.topic(f"{topic_name}.ticks", Result, key=lambda result: str(result.n))
+    ticks = app.topic(f"{topic_name}.ticks", Tick, key=lambda result: str(result.n))
 
     @app.timer("300ms", to=ticks)
-    async def tick() -> AsyncIterator[Result]:  # pyright: ignore[reportUnusedFunction]
-        yield Result(7, NOISE)
+    async def tick() -> AsyncIterator[Tick]:  # pyright: ignore[reportUnusedFunction]
+        yield Tick(7, NOISE)
 
     make_topics(ticks.name, config=SMALL)
     create_topics(app, brokers)

@@ -1,6 +1,6 @@
 """Tables, windows, sessions and their changelogs agree with a computation from the inputs, whatever the workers suffer.
 
-The long versions: ``python -m tests.integration.storm`` and ``python -m tests.integration.takeover``.
+The long version: ``python -m tests.integration.storm``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pytest
 
 from tests.integration.state_driving import StateDriver
 from tests.integration.storm import run_storm
-from tests.integration.takeover import run_tries
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -41,8 +40,3 @@ def assert_nothing_wrong(driver: StateDriver, wrong: list[str]) -> None:
 def test_kills_and_rescalings_change_no_result_and_no_state(drive_state: DriveState) -> None:
     driver = drive_state("windowed", 4)
     assert_nothing_wrong(driver, run_storm(driver, events=20_000, kills=6, scales=(2, 3, 1), seed=7))
-
-
-def test_who_takes_over_in_the_midst_of_a_commit_sees_no_stale_key(drive_state: DriveState) -> None:
-    driver = drive_state("counted", 2)
-    assert_nothing_wrong(driver, run_tries(driver, 2, seed=5))

@@ -181,6 +181,23 @@ async def resources() -> AsyncIterator[None]:
     yield
 
 
+landed = app.table("landed", datetime)
+
+
+@landed.on_timer(to=delays, clock="processing", on_error="skip")
+async def give_up(flight_id: str) -> AsyncIterator[Delay]:
+    landed.set_timer(flight_id, timedelta(hours=1), clock="processing")
+    landed.set_timer(flight_id, datetime(2013, 1, 1, tzinfo=UTC))
+    yield Delay(flight_id=flight_id, probability=0.0)
+
+
+@landed.on_timer()
+async def forget(flight_id: str) -> None:
+    landed.delete_timer(flight_id, clock="processing")
+    landed.set_timer(flight_id, "1h")
+    del landed[flight_id]
+
+
 @app.timer("10s", to=delays, per="worker")
 async def tick() -> AsyncIterator[Delay]:
     yield Delay(flight_id="", probability=0.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamserve.durations import to_milliseconds
+from streamserve.durations import in_words, to_milliseconds
 
 
 @given(st.integers(0, 400), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
@@ -26,3 +26,8 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 def test_time_does_not_run_backwards() -> None:
     with pytest.raises(ValueError, match="cannot be negative"):
         to_milliseconds(timedelta(seconds=-1))
+
+
+@given(st.integers(0, 10**13))
+def test_a_duration_in_words_is_the_same_duration(milliseconds: int) -> None:
+    assert to_milliseconds(in_words(milliseconds)) == milliseconds

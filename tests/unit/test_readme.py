@@ -21,7 +21,9 @@ from streamserve.cli import main
 from streamserve.settings import Settings
 from tests import readme
 
+FIRST = "Your first app in five minutes"
 USED = {
+    FIRST,
     "The API by example",
     "The feature view",
     "The model",
@@ -58,7 +60,8 @@ def folder(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
 
 def test_every_python_block_is_run_by_a_test() -> None:
     shown = [block.heading for document in readme.DOCUMENTS for block in readme.blocks(readme.read(document), "python")]
-    assert sorted(shown) == sorted(USED)
+    assert sorted(set(shown)) == sorted(USED)
+    assert sorted(heading for heading in shown if heading != FIRST) == sorted(USED - {FIRST})
 
 
 @pytest.mark.parametrize(("app", "agent"), [("score", "score_fraud"), ("agent", "predict")])
@@ -71,8 +74,17 @@ def test_check_finds_no_fault_with_the_app_its_features_and_its_model(
     assert [planned.name for planned in importlib.import_module("payments").app.plan().agents] == [agent]
 
 
-def test_the_stateful_agent_passes_the_test_that_is_shown(folder: Path) -> None:
-    readme.lay_out(folder)
+def test_the_first_app_is_as_short_as_is_said() -> None:
+    [lines] = re.findall(r"(\d+) lines of Python and (\d+) of shell", readme.read("README.md"))
+    python = [line for block in readme.under(FIRST, "python") for line in block.splitlines() if line.strip()]
+    shell = [command.line for command in readme.story(FIRST)]
+    assert tuple(map(int, lines)) == (len(python), len(shell))
+    assert len(python) + len(shell) <= 40
+
+
+@pytest.mark.parametrize("app", ["score", "agent"])
+def test_the_stateful_agent_passes_the_test_that_is_shown(folder: Path, app: Literal["score", "agent"]) -> None:
+    readme.lay_out(folder, app)
     module = importlib.import_module("payments")
     shown = vars(module)
     for heading in ("Agents", *STATEFUL):
@@ -83,7 +95,8 @@ def test_the_stateful_agent_passes_the_test_that_is_shown(folder: Path) -> None:
 
 
 def test_the_event_that_is_sent_is_one_of_the_app(folder: Path) -> None:
-    [(_, _, topic, event)] = [words for words in readme.commands(readme.read("README.md")) if words[0] == "send"]
+    sent = [words for words in readme.commands(readme.read("README.md")) if words[0] == "send"]
+    [(topic, event)] = [(topic, event) for _, app, topic, event in sent if app == "payments:app"]
     readme.lay_out(folder)
     module = importlib.import_module("payments")
     assert topic == module.payments.name

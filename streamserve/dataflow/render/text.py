@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from streamserve.dataflow.plan import Part, Plan, TopicNode
 from streamserve.dataflow.render.names import name_of
+from streamserve.durations import in_words
+from streamserve.state.windows import WindowSpec
 
 __all__ = ["as_text"]
 
@@ -22,9 +24,9 @@ def as_text(plan: Plan) -> str:
     >>> print(as_text(app.plan()))
     app shop
       part clicks
-        reads   clicks: dict by str
+        reads   clicks: dict, key str
         agent   note (batch) -> seen
-      writes  seen: dict by str
+      writes  seen: dict, key str
       engine  shop-dead-letters
     """
     return "\n".join(_lines(plan))
@@ -43,7 +45,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield f"  model   {node.name} ({version}): {inputs or 'any inputs'} -> {node.output.__name__}"
     for node in plan.monitors:
         detectors = ", ".join(type(detector).__name__ for detector in node.detectors) or "no detectors"
-        yield f"  monitor {node.model}: {detectors}, window {node.window_ms} ms -> {plan.drift_topic}"
+        yield f"  monitor {node.model}: {detectors}, window {in_words(node.window_ms)} -> {plan.drift_topic}"
     read = {topic for part in plan.parts for topic in part.topics}
     for node in plan.topics.values():
         if node.name not in read:
@@ -63,9 +65,9 @@ def _part_lines(plan: Plan, part: Part) -> Iterator[str]:
     yield from _state_lines(plan, part)
     for name in part.joins:
         join = plan.joins[name]
-        yield f"  joins   {join.left} with {join.right} ({join.kind}), within {join.within_ms} ms -> {name}"
+        yield f"  joins   {join.left} with {join.right} ({join.kind}), within {in_words(join.within_ms)} -> {name}"
     for labels in map(plan.labels.__getitem__, part.labels):
-        within = f"within {labels.measure.within_ms} ms"
+        within = f"within {in_words(labels.measure.within_ms)}"
         yield f"  labels  {labels.labels} for {labels.predictions}, {within} -> {plan.performance_topic}"
     for agent in part.agents:
         asks = [
@@ -83,12 +85,17 @@ def _state_lines(plan: Plan, part: Part) -> Iterator[str]:
     for window in map(plan.windows.__getitem__, part.windows):
         target = f" -> {window.to}" if window.to is not None else ""
         by = f" by {', '.join(window.by)}" if window.by else ""
-        yield f"  window  {window.name}: {window.aggregate!r} of {window.source}{by}, {window.window.format} ms{target}"
+        yield f"  window  {window.name}: {window.aggregate!r} of {window.source}{by}, {_length(window.window)}{target}"
     for table in map(plan.tables.__getitem__, part.tables):
         yield f"  table   {table.name}: {name_of(table.value_type)} by {table.key_type.__name__}"
 
 
+def _length(window: WindowSpec) -> str:
+    every = f" every {in_words(window.step_ms)}" if window.kind == "hopping" else ""
+    return f"{window.kind} {in_words(window.size_ms)}{every}"
+
+
 def _described(node: TopicNode) -> str:
-    key = f" by {name_of(node.key)}" if node.key is not None else ""
-    time = f" at {name_of(node.event_time)}" if node.event_time is not None else ""
+    key = f", key {name_of(node.key)}" if node.key is not None else ""
+    time = f", time {name_of(node.event_time)}" if node.event_time is not None else ""
     return f"{node.name}: {name_of(node.value_type) or 'bytes'}{key}{time}"

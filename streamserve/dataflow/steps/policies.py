@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from streamserve.dataflow.batch import Failure, FailedTimer, LostResult, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Failure, Lost, LostResult, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.plan import OnError
 from streamserve.errors import ConfigurationError, RecordError, TransactionAborted
 from streamserve.kafka.dead_letters import dead_letter, failed_timer, lost_result
 from streamserve.kafka.quarantine import Quarantine
 from streamserve.observer import Observer
-from streamserve.records import Coordinates, Emission, Origin, to_datetime
+from streamserve.records import Coordinates, Emission, Origin
 
 
 class FailurePolicy:
@@ -97,7 +97,7 @@ class FailurePolicy:
         policy = self._policies.get(output.step, "dead-letter")
         if policy == "stop":
             raise ConfigurationError(
-                f"step {output.step!r} stops at {_place_of(output.lost[0])}: {output.lost[0].error}"
+                f"step {output.step!r} stops at {output.lost[0].place}: {output.lost[0].error}"
                 ' (on_error="stop"; "dead-letter" would set the key aside and go on)'
             )
         self._tell(output.step, policy, [lost.error for lost in output.lost])
@@ -106,24 +106,15 @@ class FailurePolicy:
         output.lost = []
 
     def _tell(self, step: str, policy: OnError, errors: Sequence[RecordError]) -> None:
+        last = {error.reason: error for error in errors}
         for reason, count in Counter(error.reason for error in errors).items():
             tell = self._observer.dead_lettered if policy == "dead-letter" else self._observer.skipped
-            tell(step, reason, count)
+            tell(step, reason, count, str(last[reason]))
 
-    def _letter_without_record(self, step: str, lost: LostResult | FailedTimer) -> Emission:
+    def _letter_without_record(self, step: str, lost: Lost) -> Emission:
         if isinstance(lost, LostResult):
             return lost_result(self._topic, lost.window, lost.key, lost.start_ms, lost.end_ms, lost.error)
-        return failed_timer(
-            self._topic, step, lost.table, lost.partition, lost.key, lost.clock, lost.at_ms, lost.error
-        )
+        return failed_timer(self._topic, step, lost.table, lost.partition, lost.key, lost.clock, lost.at_ms, lost.error)
 
     def _letter(self, step: str, failure: Failure) -> Emission:
         return dead_letter(self._topic, step, failure.record, failure.error)
-
-
-def _place_of(lost: LostResult | FailedTimer) -> str:
-    if isinstance(lost, LostResult):
-        return f"window {lost.window!r} from {to_datetime(lost.start_ms).isoformat()}"
-    return (
-        f"table {lost.table!r}, partition {lost.partition}, {to_datetime(lost.at_ms).isoformat()} of {lost.clock} time"
-    )

@@ -6,27 +6,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
+from streamserve.clock import Clock
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.groups import Group
 from streamserve.dataflow.plan import GroupKey, TableNode, WindowNode
 from streamserve.dataflow.scope import TimerScope, current
-from streamserve.errors import ConfigurationError
+from streamserve.durations import Duration, to_milliseconds
+from streamserve.errors import AgentError, ConfigurationError
 from streamserve.records import to_epoch_ms
 from streamserve.state.pending import Pending
 from streamserve.state.table import TableState
+from streamserve.state.timers import TimerClock
 
 Groups = Callable[[], Mapping[GroupKey, Group]]
 
 ADD_A_HANDLER = "decorate a function with @table.on_timer()"
 
 
+def handler_for(clock: TimerClock) -> str:
+    """Return what to do where timers of ``clock`` are set and nothing runs at them."""
+    return ADD_A_HANDLER if clock == "event" else ADD_A_HANDLER.replace("()", f"(clock={clock!r})")
+
+
 class TableAccess:
     """What a ``Table`` of a running app asks."""
 
-    def __init__(self, node: TableNode, groups: Groups) -> None:
+    def __init__(self, node: TableNode, groups: Groups, clock: Clock) -> None:
         self.node = node
         self._name = node.name
         self._groups = groups
+        self._clock = clock
 
     def get(self, key: Any) -> Any:
         """Return the value of ``key`` or the default."""
@@ -53,23 +62,31 @@ class TableAccess:
         state, pending, name = self._at(key)
         return state.contains(pending, name)
 
-    def set_timer(self, key: Any, at: datetime) -> None:
-        """Set the key's timer; one that a timer sets is later than itself, or it would run for ever."""
+    def set_timer(self, key: Any, at: datetime | Duration, clock: TimerClock) -> None:
+        """Set the key's timer; one that a timer of the same clock sets is later than itself, or it would never end."""
         state, pending, name = self._at(key)
-        if self.node.timer is None:
-            raise ConfigurationError(f"table {self.node.name!r}: nothing runs at its timers: {ADD_A_HANDLER}")
-        at_ms = to_epoch_ms(at)
-        if isinstance(current.get(), TimerScope) and at_ms <= pending.now_ms:
+        if self.node.timer(clock) is None:
             raise ConfigurationError(
+                f"table {self.node.name!r}: nothing runs at its timers of {clock} time: {handler_for(clock)}"
+            )
+        scope = current.get()
+        own_ms = scope.at_ms if isinstance(scope, TimerScope) and scope.clock == clock else None
+        if isinstance(at, datetime):
+            at_ms = to_epoch_ms(at)
+        else:
+            now_ms = pending.now_ms if clock == "event" else max(self._clock.now_ms(), own_ms or 0)
+            at_ms = now_ms + to_milliseconds(at)
+        if own_ms is not None and at_ms <= own_ms:
+            raise AgentError(
                 f"table {self.node.name!r}: its timer sets the key's next one to a time that is not later than its own:"
                 " it would run for ever"
             )
-        state.set_timer(pending, name, at_ms)
+        state.set_timer(pending, name, at_ms, clock)
 
-    def delete_timer(self, key: Any) -> None:
+    def delete_timer(self, key: Any, clock: TimerClock) -> None:
         """Forget the key's timer."""
         state, pending, name = self._at(key)
-        state.delete_timer(pending, name)
+        state.delete_timer(pending, name, clock)
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over keys and values of the partitions that are worked on."""

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from streamserve.dataflow.batch import DueTimers, StepOutput, Tick
+from streamserve.dataflow.batch import Cause, DueTimers, FailedTimer, StepOutput, Tick
+from streamserve.dataflow.driver import agent_error
 from streamserve.dataflow.effects import Effect, InEventLoop, Send
 from streamserve.dataflow.io_driver import refusal_of, runs_for_agent
 from streamserve.dataflow.plan import KeyTimerNode, TableNode, TimerNode
-from streamserve.dataflow.scope import TimerScope, within
+from streamserve.dataflow.scope import TimerScope, current
 from streamserve.dataflow.steps.tables import key_from_bytes
 from streamserve.dataflow.steps.writers import TopicWriter
-from streamserve.errors import ConfigurationError, EncodeError, RecordError, StreamserveError
-from streamserve.records import Emission
+from streamserve.errors import ConfigurationError, EncodeError, OversizeError, RecordError, StreamserveError
+from streamserve.records import Emission, ResultOrigin
 
 T = TypeVar("T")
 
 
 class _Runner:
-    """Runs what timers are made of in the event loop, and makes messages of what they yield and send.
-
-    Raises (from every method):
-        ConfigurationError: it raised, or made what does not fit its topic; there is no record to set aside.
-    """
+    """Runs what timers are made of in the event loop, and makes messages of what they yield and send."""
 
     def __init__(self, writers: Mapping[str, TopicWriter], loop: asyncio.AbstractEventLoop) -> None:
         self._writers = writers
@@ -32,16 +29,12 @@ class _Runner:
         self._sent: list[Send] = []
         self._stray: ConfigurationError | None = None
 
-    def run(self, who: str, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` to its end; what it sends is kept for ``messages``."""
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` to its end; what it sends is kept for ``take_emissions``."""
         self._sent = []
         InEventLoop.submit = self._submit
         try:
             made = self._loop.run_until_complete(work)
-        except Exception as raised:
-            if isinstance(raised, StreamserveError) and not isinstance(raised, RecordError):
-                raise
-            raise _hopeless(who, f"raised {type(raised).__name__}") from raised
         finally:
             InEventLoop.submit = None
         if self._stray is not None:
@@ -60,25 +53,30 @@ class _Runner:
             raise ConfigurationError("features and models answer to events: a timer has none, so it cannot ask them")
         self._sent.append(effect)
 
-    def messages(self, who: str, to: str | None, values: list[Any]) -> StepOutput:
-        """Return ``values``, which go to topic ``to``, and what was sent, as messages."""
-        output = StepOutput(who)
-        if to is not None:
-            payloads, keys = self._writers[to].encode(values)
-            for payload, key in zip(payloads, keys, strict=True):
-                if isinstance(payload, EncodeError):
-                    raise _hopeless(who, str(payload))
-                output.messages.append((Emission(to, payload, key), None))
-        output.messages.extend((self._emission(who, send), None) for send in self._sent)
-        return output
+    def drop_sent(self) -> None:
+        """Forget what was sent so far."""
+        self._sent = []
 
-    def _emission(self, who: str, send: Send) -> Emission:
+    def take_emissions(self, to: str | None, values: Sequence[Any]) -> list[Emission]:
+        """Return ``values``, which go to topic ``to``, and what was sent, as messages.
+
+        Raises:
+            EncodeError: one of them does not fit its topic, or the topic belongs to another app.
+        """
+        made: list[Emission] = []
+        if to is not None:
+            writer = self._writers[to]
+            encode, encode_key = writer.codec.encode_one, writer.keys.encode_key
+            made += [Emission(to, encode(value), encode_key(value)) for value in values]
+        if self._sent:
+            sent, self._sent = self._sent, []
+            made += map(self._emission, sent)
+        return made
+
+    def _emission(self, send: Send) -> Emission:
         if send.topic not in self._writers:
-            raise _hopeless(who, f"topic {send.topic!r} belongs to another app")
-        try:
-            return self._writers[send.topic].emission(send)
-        except EncodeError as error:
-            raise _hopeless(who, str(error)) from error
+            raise EncodeError(f"topic {send.topic!r} belongs to another app")
+        return self._writers[send.topic].emission(send)
 
 
 class TimerStep:
@@ -97,55 +95,100 @@ class TimerStep:
             ConfigurationError: it raised, or yielded what does not fit its topic; there is no record to set aside.
         """
         timer = self._timers[tick.timer]
-        running = timer.function()
-        values = self._runner.run(timer.name, _collect(running) if timer.to is not None else _no_values(running))
-        return self._runner.messages(timer.name, timer.to, values)
+        try:
+            values = self._runner.run(_values_of(timer.function(), timer.to))
+        except Exception as raised:
+            if _is_beyond_one_key(raised):
+                raise
+            raise _hopeless(timer.name, f"raised {type(raised).__name__}") from raised
+        try:
+            emissions = self._runner.take_emissions(timer.to, values)
+        except EncodeError as error:
+            raise _hopeless(timer.name, str(error)) from error
+        return StepOutput(timer.name, messages=[(emission, None) for emission in emissions])
 
 
 class KeyTimerStep:
-    """Runs a table's timer for each key that is due, one after the other, in the order of their times."""
+    """Runs a table's timer for each key that is due, one after the other, in the order of their times.
+
+    A key for which it fails, or makes what ``refuses`` says that the broker does not take, is one of
+    ``StepOutput.lost``: its tables are what they would be without it, and the others' timers run.
+    """
 
     def __init__(
-        self, tables: Mapping[str, TableNode], writers: Mapping[str, TopicWriter], loop: asyncio.AbstractEventLoop
+        self,
+        tables: Mapping[str, TableNode],
+        writers: Mapping[str, TopicWriter],
+        loop: asyncio.AbstractEventLoop,
+        refuses: Callable[[ResultOrigin], bool],
     ) -> None:
         self._tables = tables
         self._runner = _Runner(writers, loop)
+        self._refuses = refuses
 
     def __call__(self, due: DueTimers) -> StepOutput:
         """Return what the timer yields and sends; what it does to tables is theirs when it has ended.
 
         Raises:
-            ConfigurationError: it raised, or yielded what does not fit its topic; there is no record to set aside.
+            ConfigurationError: it asks or sets what timers may not, whatever the key.
         """
-        timer = self._tables[due.table].timer
+        timer = self._tables[due.table].timer(due.clock)
         if timer is None:
             raise AssertionError("timers are taken out only where something runs")
-        who = f"{due.table}-timer"
-        return self._runner.messages(who, timer.to, self._runner.run(who, self._run(timer, due)))
+        output = StepOutput(timer.step)
+        self._runner.run(self._run(timer, due, output))
+        return output
 
-    async def _run(self, timer: KeyTimerNode, due: DueTimers) -> list[Any]:
-        values: list[Any] = []
+    async def _run(self, timer: KeyTimerNode, due: DueTimers, output: StepOutput) -> None:
+        """Run all that is due; the event loop gives this a context of its own, which ends with it."""
         key_type = self._tables[due.table].key_type
         for key, at_ms in due.keys:
-            scope = TimerScope(due.part, due.partition, key, at_ms)
-            with within(scope):
-                work = timer.function(key_from_bytes(key_type, key))
-                if timer.to is None:
-                    await work
-                else:
-                    values += await _collect(work)
-            scope.pending.commit()
-        return values
+            now_ms = at_ms if due.time_ms is None else due.time_ms
+            scope = TimerScope(due.part, due.partition, key, at_ms, due.clock, now_ms)
+            self._runner.drop_sent()
+            try:
+                current.set(scope)
+                values = await _values_of(timer.function(key_from_bytes(key_type, key)), timer.to)
+                made = self._made(timer, key, values)
+                scope.pending.commit()
+            except Exception as raised:
+                if _is_beyond_one_key(raised):
+                    raise
+                error = agent_error(timer.step, raised, "timer")
+                output.lost.append(FailedTimer(due.table, due.partition, key, due.clock, at_ms, error))
+            else:
+                output.messages += made
+
+    def _made(self, timer: KeyTimerNode, key: bytes, values: Sequence[Any]) -> list[tuple[Emission, Cause]]:
+        """Return the messages of one key, each with its cause.
+
+        Raises:
+            RecordError: one of them does not fit its topic.
+        """
+        made: list[tuple[Emission, Cause]] = []
+        for emission in self._runner.take_emissions(timer.to, values):
+            origin = ResultOrigin(timer.step, key, 0, len(emission.value or b""))
+            if self._refuses(origin):
+                raise OversizeError(
+                    f"timer {timer.step!r}: the broker refuses a message of {origin.size} bytes for topic"
+                    f" {emission.topic!r}: raise its max.message.bytes, or let the timer write less"
+                )
+            made.append((emission, origin))
+        return made
+
+
+def _is_beyond_one_key(raised: Exception) -> bool:
+    """Return whether an exception is neither the fault of a record nor of user code: an outage, or a wrong app."""
+    return isinstance(raised, StreamserveError) and not isinstance(raised, RecordError)
 
 
 def _hopeless(timer: str, what: str) -> ConfigurationError:
     return ConfigurationError(f"timer {timer!r}: {what}: mend it, there is no record to set aside")
 
 
-async def _no_values(running: Awaitable[object]) -> list[Any]:
+async def _values_of(running: Any, to: str | None) -> list[Any]:
+    """Return what a timer yields; one without a topic yields nothing."""
+    if to is not None:
+        return [value async for value in running]
     await running
     return []
-
-
-async def _collect(generator: Any) -> list[Any]:
-    return [value async for value in generator]

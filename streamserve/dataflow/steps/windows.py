@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, cast
 
 from streamserve.codecs.base import ValueCodec
-from streamserve.dataflow.batch import Cause, Failure, LostResult, RecordBatch, Run, StepOutput, column_of
+from streamserve.dataflow.batch import Cause, Failure, Lost, LostResult, RecordBatch, Run, StepOutput, column_of
 from streamserve.dataflow.groups import Group
 from streamserve.dataflow.plan import GroupKey, WindowNode
 from streamserve.dataflow.steps.tables import rows_of
@@ -183,7 +183,7 @@ class _ResultWriter:
         self._refuses = refuses
         self._build = node.output or _filler(writer.codec, node, key_field)
 
-    def write(self, results: Sequence[WindowResult[Any]], lost: list[LostResult]) -> list[tuple[Emission, Cause]]:
+    def write(self, results: Sequence[WindowResult[Any]], lost: list[Lost]) -> list[tuple[Emission, Cause]]:
         """Return one message for each result, in order, and add those that are at fault to ``lost``."""
         made: list[WindowResult[Any]] = []
         values: list[Any] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from streamserve.clock import Clock
@@ -22,7 +23,11 @@ _PROMETHEUS = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
 
 @contextmanager
 def _environment_kept() -> Generator[None]:
-    """Undo what importing Feast does to the environment: it points the process's Prometheus client to a folder."""
+    """Undo what importing Feast does to the environment: it points the process's Prometheus client to a folder.
+
+    A client that is loaded before keeps to memory; else Feast's own metrics would leave files there that nobody closes.
+    """
+    import_module("prometheus_client")
     unset = [name for name in _PROMETHEUS if name not in os.environ]
     yield
     for name in unset:
@@ -53,7 +58,8 @@ def describe_definitions(feature_repo: str | Path, service: str) -> ServiceDescr
     Raises:
         PlanError: there is no such repository or service, a file of it fails, or its definitions do not fit together.
     """
-    from streamserve.features.feast.definitions import resolve_definitions
+    with _environment_kept():
+        from streamserve.features.feast.definitions import resolve_definitions
 
     return resolve_definitions(Path(feature_repo), service)
 
@@ -64,7 +70,8 @@ def is_applied(feature_repo: str | Path) -> bool:
     Raises:
         PlanError: there is no repository.
     """
-    from streamserve.features.feast.definitions import has_registry
+    with _environment_kept():
+        from streamserve.features.feast.definitions import has_registry
 
     return has_registry(Path(feature_repo))
 

@@ -32,6 +32,12 @@ class _Updated(Protocol):
     def update(self, y_true: Any, y_pred: Any, w: float = ..., /) -> None: ...
 
 
+class _Matrix(Protocol):
+    """River's confusion matrix."""
+
+    n_samples: int
+
+
 class Templates:
     """The metrics of a plan, never fed, by the name under which they are reported.
 
@@ -126,6 +132,9 @@ class MetricSet:
         for cell, count in enumerate(counts):
             for metric in self._cells if count else ():
                 cast("_Updated", metric).update(cell > 1, cell % 2 == 1, float(count))
+                cast("_Matrix", getattr(metric, "cm", metric)).n_samples += (
+                    count - 1
+                )  # River counts updates, not weights
 
     def _update_each(self, metric: Metric, truths: Floats, scores: Floats, classes: Sequence[bool]) -> None:
         fed = cast("_Updated", metric)

@@ -150,7 +150,13 @@ def encode_scope(scope: Scope, window: Window, configurations: Mapping[str, str]
     """
     dumped = None if scope.metrics is None else scope.metrics.dump()
     state = _ScopeState(
-        window, scope.counts, scope.pairs, scope.after_close, scope.changed, dict(configurations), dumped
+        window,
+        dict(sorted(scope.counts.items())),
+        scope.pairs,
+        scope.after_close,
+        scope.changed,
+        dict(configurations),
+        dumped,
     )
     return _PREFIX + _ENCODER.encode(state)
 

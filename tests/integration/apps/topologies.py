@@ -16,7 +16,7 @@ from streamserve.dataflow.runtime import OpenReader
 from streamserve.features.memory import MemoryReader
 from tests.integration.apps.joins import joined
 from tests.integration.apps.judged import judged
-from tests.integration.apps.state import counted, windowed
+from tests.integration.apps.state import counted, owing, stored, windowed
 
 SERVICE = "weights"
 MODEL = "model"
@@ -124,7 +124,9 @@ TOPOLOGIES: Mapping[str, Callable[[str, Path], App]] = {
     "monitored": monitored,
     "merged": merged,
     "counted": counted,
+    "owing": owing,
     "windowed": windowed,
+    "stored": stored,
     "joined": joined,
     "judged": judged,
 }

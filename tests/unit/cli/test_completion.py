@@ -10,7 +10,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from streamserve.cli import main
-from streamserve.cli.completion import complete_apps, complete_tables, complete_topics
+from streamserve.cli.completion import complete_apps, complete_readable, complete_tables, complete_topics
 
 MODULE = """
 raise RuntimeError("completion must not run this")
@@ -60,6 +60,7 @@ def test_topics_and_tables_of_the_app_given_before_are_completed() -> None:
     assert complete_topics(context("shop:app"), "") == ["clicks", "visits"]
     assert complete_topics(context("shop:app"), "v") == ["visits"]
     assert complete_tables(context("shop:app"), "") == ["seen"]
+    assert complete_readable(context("shop:app"), "d") == ["dead-letters", "drift"]
 
 
 @pytest.mark.parametrize("app", [None, "", "broken:app", "nowhere:app"])

@@ -35,6 +35,14 @@ def test_the_worst_comes_first_with_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     text = CliRunner().invoke(main, ["doctor"], env={"COLUMNS": "120"}).stdout
     assert text.index("Kafka at [x]") < text.index("install one") < text.index("brokers") < text.index("clocks")
     assert text.splitlines()[-1] == "1 fault, 1 warning, 1 unknown, 1 fine"
+    assert "kafka-configs.sh" not in text
+
+
+def test_of_a_setting_that_has_to_be_changed_it_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    finds(monkeypatch, FAULT, fault("changelog-policy", "topic t", "is deleted", "set cleanup.policy=compact"))
+    text = CliRunner().invoke(main, ["doctor"], env={"COLUMNS": "120"}).stdout
+    assert "kafka-configs.sh --bootstrap-server BROKERS --alter" in text
+    assert text.splitlines()[-1] == "2 faults"
 
 
 def test_programs_get_the_same_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,14 +80,15 @@ def test_the_lag_of_a_log_that_was_not_fetched_is_not_told() -> None:
     assert lags.lags == {}
 
 
-def test_what_was_read_of_a_regrouped_topic_is_deleted_every_half_minute() -> None:
+def test_what_was_read_of_a_regrouped_topic_is_deleted_at_first_and_every_half_minute() -> None:
     house, group, clock, _, consumer = make()
     house.delete_regrouped([group])
-    assert consumer.deleted == []
-    clock.advance(30)
-    house.delete_regrouped([group])
+    clock.advance(29)
     house.delete_regrouped([group])
     assert consumer.deleted == [dict.fromkeys(group.inputs, 5)]
+    clock.advance(1)
+    house.delete_regrouped([group])
+    assert consumer.deleted == [dict.fromkeys(group.inputs, 5)] * 2
 
 
 def test_offsets_are_renewed_after_a_day_of_silence() -> None:

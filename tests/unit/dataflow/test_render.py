@@ -78,11 +78,11 @@ def test_text_is_an_outline_of_the_parts() -> None:
     assert as_text(whole_plan()).splitlines()[:9] == [
         "app whole",
         "  part updates (merged by event time)",
-        "    reads   updates: Event by user at at",
-        "    reads   events.v1: Event by user at at",
+        "    reads   updates: Event, key user, time at",
+        "    reads   events.v1: Event, key user, time at",
         "    pushes  updates -> updates of features users_v1",
         "    regroup events.v1 by function -> whole-hours-regrouped",
-        "    window  visits: count() of events.v1, tumbling 3600000/3600000 ms",
+        "    window  visits: count() of events.v1, tumbling 1h",
         "    table   seen: int by str",
         "    agent   score_spam (score) on events.v1, features users_v1, model spam -> scores",
     ]

@@ -20,9 +20,9 @@ from streamserve.dataflow.schemas import (
     write_schemas,
 )
 from streamserve.dataflow.steps.features import FeatureJoin
-from streamserve.errors import DecodeError, WindowError
+from streamserve.errors import AgentError, DecodeError, WindowError
 from streamserve.features.memory import MemoryReader
-from streamserve.kafka.dead_letters import dead_letter, lost_result
+from streamserve.kafka.dead_letters import dead_letter, failed_timer, lost_result
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -94,6 +94,16 @@ def test_a_lost_result_has_the_headers_that_are_described() -> None:
     described = DeadLetterHeaders.model_validate(headers)
     assert (described.window, described.window_start, described.window_end) == ("hourly", "0", "3600000")
     assert described.model_extra == {}
+
+
+def test_a_failed_timer_has_the_headers_that_are_described() -> None:
+    letter = failed_timer("shop-dead-letters", "seen-timer", "seen", 3, b"ann", "processing", 5_000, AgentError("no"))
+    headers = {name: (value or b"").decode() for name, value in letter.headers}
+    described = DeadLetterHeaders.model_validate(headers)
+    assert (described.table, described.table_partition) == ("seen", "3")
+    assert (described.timer_clock, described.timer_time) == ("processing", "5000")
+    assert described.model_extra == {}
+    assert (letter.key, letter.value) == (b"ann", None)
 
 
 def test_a_logged_feature_row_is_what_is_described() -> None:

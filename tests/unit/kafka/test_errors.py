@@ -10,9 +10,9 @@ from streamserve.kafka.errors import failure_named, kafka_error, refusal, transl
 @pytest.mark.parametrize(
     ("name", "kind", "remedy"),
     [
-        ("_TRANSPORT", BrokerUnavailable, "streamserve broker status"),
-        ("_ALL_BROKERS_DOWN", BrokerUnavailable, "streamserve broker status"),
-        ("_TIMED_OUT", BrokerUnavailable, "streamserve broker status"),
+        ("_TRANSPORT", BrokerUnavailable, "streamserve broker start"),
+        ("_ALL_BROKERS_DOWN", BrokerUnavailable, "streamserve broker start"),
+        ("_TIMED_OUT", BrokerUnavailable, "streamserve broker start"),
         ("SASL_AUTHENTICATION_FAILED", ConfigurationError, "credentials, TLS and ACLs"),
         ("TOPIC_AUTHORIZATION_FAILED", ConfigurationError, "credentials, TLS and ACLs"),
         ("INVALID_TRANSACTION_TIMEOUT", ConfigurationError, "STREAMSERVE_TRANSACTION_TIMEOUT"),

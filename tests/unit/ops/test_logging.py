@@ -70,6 +70,19 @@ def test_dead_letters_are_told_once_a_second_and_reason(
     assert [level for level, *_ in log.lines] == ["warning"] * 6
 
 
+def test_a_dead_letter_is_told_with_the_last_message(observer: LoggingObserver, log: Recorder) -> None:
+    observer.dead_lettered("predict", "agent", 1, "agent 'predict' raised ValueError in line 7")
+    [(_, _, fields)] = log.lines
+    assert fields["message"] == "agent 'predict' raised ValueError in line 7"
+
+
+def test_what_a_recovery_has_told_is_not_told_again_as_unreadiness(observer: LoggingObserver, log: Recorder) -> None:
+    observer.aborted("BrokerUnavailable", "no answer")
+    observer.ready(False, "no answer")
+    observer.ready(False, "waiting for partitions")
+    assert [event for _, event, _ in log.lines] == ["recovering", "not ready"]
+
+
 def test_a_sum_is_told_by_later_progress(observer: LoggingObserver, log: Recorder, clock: ManualClock) -> None:
     observer.aborted("TransactionAborted", "why")
     observer.aborted("TransactionAborted", "why")
@@ -83,6 +96,8 @@ def test_a_sum_is_told_by_later_progress(observer: LoggingObserver, log: Recorde
 
 
 def test_state_changes_are_told(observer: LoggingObserver, log: Recorder) -> None:
+    observer.opening_features("delay_v1")
+    observer.joining("flights")
     observer.assigned({"flights": [1, 0]})
     observer.restored("predict/0", 0.12345)
     observer.state_discarded("monitor of delay", 1, ("ADWIN on gust: new or configured differently",))
@@ -92,6 +107,8 @@ def test_state_changes_are_told(observer: LoggingObserver, log: Recorder) -> Non
     observer.ready(False, "Feast is away")
     observer.ready(True, "")
     assert log.lines == [
+        ("info", "opening features", {"service": "delay_v1"}),
+        ("info", "joining group", {"group": "flights"}),
         ("info", "partitions assigned", {"partitions": {"flights": [0, 1]}}),
         ("info", "state restored", {"group": "predict/0", "seconds": 0.123, "groups": 1}),
         (
@@ -132,6 +149,7 @@ def test_records_and_commits_are_not_told(observer: LoggingObserver, log: Record
 def test_a_file_gets_json_lines_in_utc(stream: io.StringIO) -> None:
     configure_logging(stream=stream)
     structlog.get_logger("streamserve").info("started", app="flights")
+    logging.getLogger("feast").info("made a table, as always")
     logging.getLogger("feast").warning("slow %s", "store")
     own, foreign = lines(stream)
     assert (own["event"], own["app"], own["level"], own["logger"]) == ("started", "flights", "info", "streamserve")

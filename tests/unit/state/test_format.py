@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from streamserve.errors import ConfigurationError
 from streamserve.state.format import (
+    PROCESSING_TIMER,
     TIMER,
     check_versions,
     is_value_key,
@@ -21,15 +22,17 @@ keys = st.one_of(st.binary(max_size=4), st.binary(max_size=3).map(lambda rest: b
 @given(keys)
 def test_a_record_key_leads_back_to_the_users_key(key: bytes) -> None:
     assert to_user_key(to_record_key(key)) == key
-    assert to_user_key(TIMER + key) == key
+    assert to_user_key(TIMER + key) == to_user_key(PROCESSING_TIMER + key) == key
     assert is_value_key(to_record_key(key))
     assert not is_value_key(TIMER + key)
+    assert not is_value_key(PROCESSING_TIMER + key)
 
 
 @given(keys, keys)
 def test_no_two_users_keys_share_a_record_key_and_timers_share_none(first: bytes, second: bytes) -> None:
     assert (to_record_key(first) == to_record_key(second)) == (first == second)
-    assert to_record_key(first) != TIMER + second
+    assert to_record_key(first) not in (TIMER + second, PROCESSING_TIMER + second)
+    assert TIMER + first != PROCESSING_TIMER + second
 
 
 @given(st.lists(keys))

@@ -339,6 +339,29 @@ def test_timers_come_due_once_and_their_end_is_a_tombstone() -> None:
     assert table.due(25) == []
 
 
+def test_a_key_has_a_timer_of_each_clock_which_know_nothing_of_each_other() -> None:
+    table = TableState(_totals(), MemoryStore())
+    event = Pending(0)
+    table.set_timer(event, b"a", 10)
+    table.set_timer(event, b"a", 20, "processing")
+    table.set_timer(event, b"b", 15, "processing")
+    event.commit()
+    again = _restored(_totals(), table.take_changes())
+    for state in (table, again):
+        assert (state.next_timer("event"), state.next_timer("processing")) == (10, 15)
+        assert state.due(99, "processing") == [(b"b", 15), (b"a", 20)]
+        assert state.next_timer("processing") is None
+        assert state.due(99) == [(b"a", 10)]
+
+
+def test_a_changelog_written_before_there_were_processing_time_timers_still_reads() -> None:
+    table = TableState(_totals(), MemoryStore())
+    table.load([b"EWR", b"\x00tEWR"], [b"\x01" + bytes(7) + b'\x05{"flights":3}', b"\x01" + bytes(7) + b"\x07"])
+    table.loaded()
+    assert table.get(Pending(5), b"EWR").flights == 3
+    assert (table.next_timer("event"), table.next_timer("processing")) == (7, None)
+
+
 def test_a_deleted_timer_does_not_come_and_a_deleted_key_keeps_its_timer() -> None:
     table = TableState(_totals(), MemoryStore())
     _set(table, b"b", Total(1))

@@ -1,4 +1,4 @@
-"""A table against a plain dictionary, under random events, aborts, expiry, timers, commits, crashes and restores."""
+"""A table against plain dictionaries, under random events, aborts, expiry, timers, commits, crashes and restores."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from streamserve.state.disk import DiskStore
 from streamserve.state.pending import Pending
 from streamserve.state.store import MemoryStore, Store
 from streamserve.state.table import TableState
+from streamserve.state.timers import TimerClock
 
 TTL_MS = 64
 DEFINITION = TableDefinition(
     "numbers", msgspec.json.encode, msgspec.json.Decoder(list[int]).decode, ttl_ms=TTL_MS, is_frozen=False
 )
 
-keys = st.sampled_from([b"", b"\x00t", b"a", b"b"])
+CLOCKS: tuple[TimerClock, ...] = ("event", "processing")
+
+keys = st.sampled_from([b"", b"\x00t", b"\x00p", b"a", b"b"])
 times = st.builds(int.__add__, st.sampled_from([0, 1, 2, 3, 4]).map(TTL_MS.__mul__), st.sampled_from([-1, 0, 1, 30]))
 numbers = st.lists(st.integers(), max_size=2)
 actions = st.one_of(
     st.tuples(st.just("set"), keys, numbers),
     st.tuples(st.just("append"), keys, st.integers()),
     st.tuples(st.sampled_from(["delete", "read"]), keys, st.none()),
-    st.tuples(st.just("timer"), keys, st.none() | times),
+    st.tuples(st.sampled_from(CLOCKS), keys, st.none() | times),
 )
 
 
@@ -42,12 +45,17 @@ class Model:
     """What the table should be: values with the time of last write, timers, and nothing else."""
 
     values: dict[bytes, tuple[list[int], int]] = field(default_factory=dict[bytes, tuple[list[int], int]])
-    timers: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    timers: dict[tuple[TimerClock, bytes], int] = field(default_factory=dict[tuple[TimerClock, bytes], int])
 
     def live(self, now_ms: int) -> dict[bytes, list[int]]:
         return {key: value for key, (value, stamp_ms) in self.values.items() if now_ms <= stamp_ms + TTL_MS}
 
-    def finish(self, now_ms: int, values: dict[bytes, list[int] | None], timers: dict[bytes, int | None]) -> None:
+    def finish(
+        self,
+        now_ms: int,
+        values: dict[bytes, list[int] | None],
+        timers: dict[tuple[TimerClock, bytes], int | None],
+    ) -> None:
         for key, value in values.items():
             _, before_ms = self.values.pop(key, ([], now_ms))
             if value is not None:
@@ -90,11 +98,11 @@ class MemoryTable(RuleBasedStateMachine):
     def event(self, now_ms: int, actions: list[tuple[str, bytes, Any]], *, succeeds: bool) -> None:
         pending = Pending(now_ms)
         seen = self.model.live(max(now_ms, self.watermark_ms))
-        written, timers = set[bytes](), dict[bytes, int | None]()
+        written, timers = set[bytes](), dict[tuple[TimerClock, bytes], int | None]()
         for action, key, argument in actions:
-            if action == "timer":
-                self.set_timer(pending, key, argument)
-                timers[key] = argument
+            if action in CLOCKS:
+                self.set_timer(pending, key, argument, action)
+                timers[action, key] = argument
             elif self.act(pending, action, key, argument, seen):
                 written.add(key)
         assert list(self.table.items(pending)) == sorted(seen.items())
@@ -120,11 +128,11 @@ class MemoryTable(RuleBasedStateMachine):
         assert self.table.get(pending, key) == seen[key]
         return action != "read"
 
-    def set_timer(self, pending: Pending, key: bytes, at_ms: int | None) -> None:
+    def set_timer(self, pending: Pending, key: bytes, at_ms: int | None, clock: TimerClock) -> None:
         if at_ms is None:
-            self.table.delete_timer(pending, key)
+            self.table.delete_timer(pending, key, clock)
         else:
-            self.table.set_timer(pending, key, at_ms)
+            self.table.set_timer(pending, key, at_ms, clock)
 
     @rule(watermark_ms=times)
     def advance(self, watermark_ms: int) -> None:
@@ -134,10 +142,19 @@ class MemoryTable(RuleBasedStateMachine):
 
     @rule()
     def fire(self) -> None:
-        due = [item for item in self.model.timers.items() if item[1] <= self.watermark_ms]
-        assert self.table.due(self.watermark_ms) == sorted(due, key=lambda item: item[::-1])
+        self.take_due("event", self.watermark_ms)
+
+    @rule(now_ms=times)
+    def fire_by_the_clock(self, now_ms: int) -> None:
+        self.take_due("processing", now_ms)
+
+    def take_due(self, clock: TimerClock, now_ms: int) -> None:
+        mine = {key: at_ms for (whose, key), at_ms in self.model.timers.items() if whose == clock}
+        assert self.table.next_timer(clock) == min(mine.values(), default=None)
+        due = sorted((item for item in mine.items() if item[1] <= now_ms), key=lambda item: item[::-1])
+        assert self.table.due(now_ms, clock) == due
         for key, _ in due:
-            del self.model.timers[key]
+            del self.model.timers[clock, key]
 
     @rule()
     def commit(self) -> None:

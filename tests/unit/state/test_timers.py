@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,14 @@ def test_a_timer_replaced_again_and_again_does_not_pile_up() -> None:
     assert timers.due(10_000) == [(b"hot", 9_999)]
 
 
+def test_timers_that_are_too_many_come_bit_by_bit_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamserve.state.timers.MOST_DUE_AT_ONCE", 2)
+    timers = Timers()
+    for at_ms in range(5):
+        timers.set(b"%d" % at_ms, at_ms)
+    assert [len(timers.due(9)) for _ in range(4)] == [2, 2, 1, 0]
+
+
 @given(st.lists(st.tuples(steps, st.integers(0, 20))))
 def test_timers_are_what_a_dictionary_says(rounds: list[tuple[list[tuple[bytes, int | None]], int]]) -> None:
     timers, model = Timers(), dict[bytes, int]()
@@ -53,6 +62,7 @@ def test_timers_are_what_a_dictionary_says(rounds: list[tuple[list[tuple[bytes, 
             else:
                 timers.set(key, at_ms)
                 model[key] = at_ms
+            assert timers.next_ms == min(model.values(), default=None)
         expected = sorted((item for item in model.items() if item[1] <= watermark_ms), key=lambda item: item[::-1])
         assert timers.due(watermark_ms) == expected
         model = {key: at_ms for key, at_ms in model.items() if at_ms > watermark_ms}

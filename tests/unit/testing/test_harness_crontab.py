@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -12,6 +12,7 @@ from streamserve import App, Stream, Topic
 from streamserve.dataflow.plan import Per
 from streamserve.errors import PlanError
 from streamserve.testing import Harness
+from streamserve.testing.harness import Fault
 
 NIGHT = datetime(2024, 1, 1, 23, 50, tzinfo=UTC)
 
@@ -48,6 +49,40 @@ def test_a_crontab_runs_at_its_time_as_often_as_it_says(per: Per, runs: int) -> 
         assert len(harness.read(reports)) == runs
         harness.advance("1h")
         assert len(harness.read(reports)) == runs
+
+
+def test_a_restart_shifts_no_timer_and_what_was_missed_meanwhile_is_not_made_up_for() -> None:
+    app, notes, reports = new_app()
+
+    @app.timer("10m", to=reports)
+    async def every_ten_minutes() -> AsyncIterator[Note]:  # pyright: ignore[reportUnusedFunction]
+        yield Note("ten minutes")
+
+    with Harness(app, now=NIGHT) as harness:
+        harness.send(notes, Note("a"))
+        harness.advance("15m")
+    clock, _ = harness.kafka
+    clock.advance(28 * 60)
+    with Harness(app, after=harness) as again:
+        again.advance("8m")
+    times = [record.timestamp - NIGHT for record in again.read(reports)]
+    assert times == [timedelta(minutes=minutes) for minutes in (10, 50)]
+
+
+@pytest.mark.parametrize("fault", ["crash", "abort", "fence", "rebalance"])
+def test_a_run_of_a_timer_whose_transaction_fails_is_over(fault: Fault) -> None:
+    app, notes, reports = new_app()
+
+    @app.timer("10m", to=reports)
+    async def every_ten_minutes() -> AsyncIterator[Note]:  # pyright: ignore[reportUnusedFunction]
+        yield Note("ten minutes")
+
+    with Harness(app, now=NIGHT) as harness:
+        harness.send(notes, Note("a"))
+        harness.fault(fault)
+        harness.advance("25m")
+        times = [record.timestamp - NIGHT for record in harness.read(reports)]
+    assert times == [timedelta(minutes=minutes) for minutes in ((10, 20) if fault == "rebalance" else (20,))]
 
 
 @pytest.mark.parametrize("per", ["partition", "worker", "app"])

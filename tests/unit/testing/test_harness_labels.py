@@ -58,13 +58,13 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def app_with_topics() -> tuple[App, Topic[Event, str], Topic[Delay, str], Topic[Arrival, str]]:
+def app_with_topics(lateness: str = "0s") -> tuple[App, Topic[Event, str], Topic[Delay, str], Topic[Arrival, str]]:
     app = App("judged")
     return (
         app,
-        app.topic("flights", Event, key="origin", event_time="at"),
+        app.topic("flights", Event, key="origin", event_time="at", max_out_of_orderness=lateness),
         app.topic("delays", Delay, key="id"),
-        app.topic("arrivals", Arrival, key="id", event_time="at"),
+        app.topic("arrivals", Arrival, key="id", event_time="at", max_out_of_orderness=lateness),
     )
 
 
@@ -80,9 +80,9 @@ def judge(app: App, arrivals: Source[Arrival, str], delays: Topic[Any, str], **m
 
 
 def agent_app(
-    level: str = "agent", **more: Any
+    level: str = "agent", lateness: str = "0s", **more: Any
 ) -> tuple[App, Topic[Event, str], Topic[Delay, str], Topic[Arrival, str]]:
-    app, flights, delays, arrivals = app_with_topics()
+    app, flights, delays, arrivals = app_with_topics(lateness)
     judge(app, arrivals, delays, **more)
     if level == "score":
         model = app.model("delay", inputs=[Event], output=Binary)
@@ -190,27 +190,36 @@ def test_predictions_are_given_up_though_no_label_ever_comes() -> None:
         assert told(harness) == [("a", "matched", 1_000), ("at-10", "unlabelled", None)]
 
 
+LATENESS = 40
+
 PLANS = st.lists(
-    st.tuples(st.integers(0, 300), st.none() | st.integers(-150, 190), st.sampled_from(["EWR", "JFK", "LGA"])),
+    st.tuples(
+        st.integers(0, 300),
+        st.none() | st.integers(-150, 190),
+        st.sampled_from(["EWR", "JFK", "LGA"]),
+        st.tuples(st.integers(0, LATENESS), st.integers(0, LATENESS)),
+    ),
     min_size=1,
     max_size=12,
 )
+"""A flight's time, its label's after it, its origin, and how long after their times both arrive."""
 
 
 @settings(max_examples=25, deadline=None)
-@given(PLANS, st.randoms(use_true_random=False), st.sampled_from([None, *FAULTS]))
+@given(PLANS, st.booleans(), st.randoms(use_true_random=False), st.sampled_from([None, *FAULTS]))
 def test_statuses_follow_from_event_times_alone(
-    plans: list[tuple[int, int | None, str]], chance: Any, fault: Fault | None
+    plans: list[tuple[int, int | None, str, tuple[int, int]]], in_order: bool, chance: Any, fault: Fault | None
 ) -> None:
-    """Whatever the polls and the faults, each flight has the statuses that its two times say."""
-    app, flights, _, arrivals = agent_app()
+    """Whatever the order within the allowed lateness, the polls and the faults, each flight's two times decide."""
+    app, flights, _, arrivals = agent_app(lateness="0s" if in_order else f"{LATENESS}s")
     expected: list[tuple[str, str, int | None]] = []
     events: list[tuple[float, Topic[Any, str], Any]] = []
-    for number, (seconds, delay, origin) in enumerate(plans):
+    for number, (seconds, delay, origin, behind) in enumerate(plans):
         key = f"f{number:02}"
-        events.append((seconds, flights, Event(key, at(1_000 + seconds), origin=origin)))
+        first, second = (0, 0) if in_order else behind
+        events.append((seconds + first, flights, Event(key, at(1_000 + seconds), origin=origin)))
         if delay is not None:
-            events.append((seconds + delay, arrivals, Arrival(key, at(1_000 + seconds + delay))))
+            events.append((seconds + delay + second, arrivals, Arrival(key, at(1_000 + seconds + delay))))
         if delay is not None and abs(delay) <= 100:
             expected.append((key, "matched", delay * 1_000))
             continue

@@ -49,10 +49,12 @@ class Counts(Observer):
         del reason, message
         self.restarts += 1
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
+        del message
         self._add("dead", step, reason, records)
 
-    def skipped(self, step: str, reason: str, records: int) -> None:
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
+        del message
         self._add("skipped", step, reason, records)
 
     def _add(self, kind: str, step: str, reason: str, records: int) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import msgspec
 import pytest
+from typing_extensions import override
 
-from streamserve import App, Stream, Table, Topic
+from streamserve import App, Reject, Stream, Table, Topic
 from streamserve.dataflow.checks import check
+from streamserve.dataflow.plan import OnError
 from streamserve.errors import ConfigurationError, PlanError
+from streamserve.observer import Observer
 from streamserve.settings import Settings
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault
@@ -142,27 +147,117 @@ def test_a_table_that_only_its_timer_uses_lives_beside_it() -> None:
         assert harness.table(totals) == {"a": 2}
 
 
-@pytest.mark.parametrize("mistake", ["raises", "asks", "reaches over", "never ends"])
-def test_a_timer_at_fault_stops_the_worker_with_what_to_mend(mistake: str) -> None:
+@pytest.mark.parametrize(
+    ("mistake", "error"),
+    [
+        ("raises", "ValueError"),
+        ("rejects", "Reject"),
+        ("reaches over", "WrongPartition"),
+        ("never ends", "AgentError"),
+        ("writes nonsense", "EncodeError"),
+        ("sends nonsense", "EncodeError"),
+        ("sends elsewhere", "EncodeError"),
+        ("stores nonsense", "EncodeError"),
+    ],
+)
+def test_a_timer_that_fails_for_a_key_leaves_its_dead_letter_and_nothing_else(mistake: str, error: str) -> None:
+    app, events, out, seen = new_app()
+    count_and_wait(app, events, seen)
+    elsewhere = App("other").topic("elsewhere", Event, key="user")
+    totals = app.table("totals", int, default=int)
+
+    @seen.on_timer(to=out)
+    async def fail(user: str) -> AsyncIterator[Event]:  # pyright: ignore[reportUnusedFunction]
+        await out.send(Event(user, n=1))
+        totals.update(user, lambda total: total + 1)
+        if user == "good":
+            return
+        yield Event(user) if mistake != "writes nonsense" else cast("Event", user)
+        if mistake == "raises":
+            raise ValueError(user)
+        if mistake == "rejects":
+            raise Reject("no")
+        if mistake == "reaches over":
+            seen["someone else"] = 1
+        if mistake == "never ends":
+            seen.set_timer(user, at(0))
+        if mistake == "stores nonsense":
+            seen[user] = cast("int", "text")
+        if mistake == "sends nonsense":
+            await out.send(cast("Event", user))
+        if mistake == "sends elsewhere":
+            await elsewhere.send(Event(user))
+
+    with Harness(app) as harness:
+        harness.send(events, Event("secret", at(0)), Event("good", at(1)), Event("b", at(30)))
+        assert [record.key for record in harness.read(out)] == ["good"]
+        assert harness.table(totals) == {"good": 1}
+        [letter] = harness.dead_letters()
+        assert (letter.step, letter.error, letter.key, letter.value) == ("seen-timer", error, b"secret", None)
+        assert "secret" not in letter.message
+        harness.send(events, Event("b", at(60)), Event("c", at(300)))
+        assert len(harness.dead_letters()) == 2, "one for each time that it was set"
+
+
+@pytest.mark.parametrize("policy", ["skip", "stop"])
+def test_what_becomes_of_a_key_whose_timer_fails_can_be_said(policy: OnError) -> None:
+    app, events, out, seen = new_app()
+    count_and_wait(app, events, seen)
+
+    @seen.on_timer(to=out, on_error=policy)
+    async def fail(user: str) -> AsyncIterator[Event]:  # pyright: ignore[reportUnusedFunction]
+        yield Event(user)
+        raise ValueError(user)
+
+    counted = Skipped()
+    harness = Harness(app, observer=counted)
+    stops = pytest.raises(ConfigurationError, match=r"'seen', partition 0, 2024-01-01T00:00:10\+00:00 of event time")
+    with stops if policy == "stop" else nullcontext(), harness:
+        harness.send(events, Event("secret", at(0)), Event("b", at(15)))
+    assert harness.read(out) == harness.dead_letters() == []
+    assert counted.steps == ([] if policy == "stop" else [("seen-timer", "agent", 1)])
+
+
+class Skipped(Observer):
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, str, int]] = []
+
+    @override
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
+        self.steps.append((step, reason, records))
+
+
+def test_a_timer_that_asks_what_only_events_may_ask_stops_the_worker_with_what_to_mend() -> None:
     app, events, out, seen = new_app()
     count_and_wait(app, events, seen)
     model = app.model("nothing", inputs=[Event], output=Event)
 
     @seen.on_timer()
-    async def fail(user: str) -> None:  # pyright: ignore[reportUnusedFunction]
-        if mistake == "raises":
-            raise ValueError(user)
-        if mistake == "asks":
-            await model.predict(Event(user))
-        if mistake == "reaches over":
-            seen["someone else"] = 1
-        seen.set_timer(user, at(0))
+    async def ask(user: str) -> None:  # pyright: ignore[reportUnusedFunction]
+        await model.predict(Event(user))
 
     harness = Harness(app, models={"nothing": lambda row: row})
-    with pytest.raises(ConfigurationError, match="timer") as raised, harness:
+    with pytest.raises(ConfigurationError, match="a timer has none") as raised, harness:
         harness.send(events, Event("secret", at(0)), Event("b", at(60)))
     assert "secret" not in str(raised.value)
     assert harness.read(out) == []
+
+
+def test_a_timer_whose_message_the_broker_finds_too_large_is_one_dead_letter() -> None:
+    app, events, _, seen = new_app()
+    count_and_wait(app, events, seen)
+    large = app.topic("large", bytes, key=lambda value: value[:4].decode())
+
+    @seen.on_timer(to=large)
+    async def tell(user: str) -> AsyncIterator[bytes]:  # pyright: ignore[reportUnusedFunction]
+        yield (user * 4).encode() * (1_000_000 if user == "b" else 1)
+
+    with Harness(app) as harness:
+        harness.send(events, Event("a", at(0)), Event("b", at(1)), Event("c", at(2)), Event("end", at(60)))
+        assert [record.value for record in harness.read(large)] == [b"aaaa", b"cccc"]
+        [letter] = harness.dead_letters()
+        assert (letter.step, letter.reason, letter.key) == ("seen-timer", "oversize", b"b")
+        assert "max.message.bytes" in letter.message
 
 
 def test_setting_a_timer_that_nothing_runs_at_is_refused() -> None:

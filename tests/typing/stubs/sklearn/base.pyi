@@ -7,3 +7,6 @@ class BaseEstimator:
 
 class ClassifierMixin:
     def predict_proba(self, rows: Any, /) -> NDArray[Any]: ...
+
+class RegressorMixin:
+    def predict(self, rows: Any, /) -> NDArray[Any]: ...

@@ -1,4 +1,4 @@
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 class GradientBoostingClassifier(ClassifierMixin, BaseEstimator):
     def __init__(self, *, n_estimators: int = 100, random_state: int | None = None) -> None: ...
@@ -12,3 +12,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, BaseEstimator):
         early_stopping: bool | str = "auto",
         random_state: int | None = None,
     ) -> None: ...
+
+class HistGradientBoostingRegressor(RegressorMixin, BaseEstimator):
+    def __init__(self, *, max_iter: int = 100) -> None: ...

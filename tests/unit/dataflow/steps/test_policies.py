@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from typing_extensions import override
 
 from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, StepOutput
 from streamserve.dataflow.plan import OnError
@@ -20,10 +21,12 @@ class Counts(Observer):
     def __init__(self) -> None:
         self.seen: Counter[tuple[str, str, str]] = Counter()
 
-    def dead_lettered(self, step: str, reason: str, records: int) -> None:
+    @override
+    def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
         self.seen["dead", step, reason] += records
 
-    def skipped(self, step: str, reason: str, records: int) -> None:
+    @override
+    def skipped(self, step: str, reason: str, records: int, message: str = "") -> None:
         self.seen["skipped", step, reason] += records
 
 

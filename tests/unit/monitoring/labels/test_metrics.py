@@ -139,6 +139,8 @@ OTHERS = [
     metrics.Precision(pos_val=False),
     metrics.RollingROCAUC(window_size=200),
     metrics.CrossEntropy(),
+    metrics.Rand(),
+    metrics.MutualInfo(),
 ]
 
 

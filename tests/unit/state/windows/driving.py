@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -34,6 +35,47 @@ def histories(draw: st.DrawFn, *, jitter: int = 12) -> list[list[Row]]:
             batch.append(Row(draw(st.sampled_from([b"a", b"b"])), when, draw(_VALUES), draw(st.booleans())))
         batches.append(batch)
     return batches
+
+
+class Arrival(NamedTuple):
+    """A row, how long after its time it comes, and what happens behind it."""
+
+    row: Row
+    delay: int
+    ends_batch: bool
+    restarts: bool
+
+
+_rows = st.tuples(
+    st.sampled_from([b"a", b"b"]),
+    st.sampled_from([0, 1, 2, 5, 40]),
+    _VALUES,
+    st.integers(0, 7),
+    st.booleans(),
+    st.integers(0, 9).map(lambda number: number == 9),
+)
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> list[Arrival]:
+    """Return rows in the order in which they come, each at most the grace of ``SPECS`` behind the newest of them."""
+    drawn = draw(st.lists(_rows, min_size=1, max_size=25))
+    times = accumulate((gap for _, gap, *_ in drawn), initial=draw(st.integers(-40, 40)))
+    made = [
+        Arrival(Row(key, time, value), delay, ends_batch, restarts)
+        for time, (key, _, value, delay, ends_batch, restarts) in zip(times, drawn, strict=False)
+    ]
+    return sorted(made, key=lambda arrival: arrival.row.time + arrival.delay)
+
+
+def batches(arriving: Sequence[Arrival]) -> Iterator[tuple[list[Row], bool]]:
+    """Yield the rows of each batch, and whether a restart follows."""
+    rows: list[Row] = []
+    for place, arrival in enumerate(arriving, 1):
+        rows.append(arrival.row)
+        if arrival.ends_batch or place == len(arriving):
+            yield rows, arrival.restarts
+            rows = []
 
 
 def run(state: WindowedState[Any], rows: Sequence[Row]) -> list[Any]:
