@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 _SHOWN = 3
 _LONGEST = 200
-_ROUNDING = 1e-9
+_ROUNDING, _LEAST = 1e-9, 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def alike(one: object, other: object) -> bool:
     (True, False)
     """
     if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_LEAST)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         left, right = cast("Mapping[Any, object]", one), cast("Mapping[Any, object]", other)
         return left.keys() == right.keys() and all(alike(value, right[key]) for key, value in left.items())

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import msgspec
 
 from streamserve.testing.reading import iter_topic
-from tests.integration.flights_storm.changelogs import fold_plain
 from tests.integration.flights_storm.findings import Finding, compare
 from topologies.flights.events import LATE_AFTER_MINUTES
 
@@ -90,8 +89,8 @@ class Judged:
     statuses: Mapping[str, int]
 
 
-def judge_labels(brokers: str, watermarks: Mapping[int, int]) -> Judged:
-    """Judge the outcomes on the performance topic, and what the join's changelog holds at the watermarks."""
+def judge_labels(brokers: str, watermarks: Mapping[int, int], changelog: Mapping[tuple[int, bytes], bytes]) -> Judged:
+    """Judge the outcomes on the performance topic, and what the join's folded changelog holds at the watermarks."""
     entries = _entries(brokers)
     outcomes = Counter(
         (key, *outcome) for key, entry in entries.items() for outcome in outcomes_of(entry, watermarks[entry.partition])
@@ -103,7 +102,7 @@ def judge_labels(brokers: str, watermarks: Mapping[int, int]) -> Judged:
     }
     folded = {
         (partition, key[1:].decode()): msgspec.msgpack.decode(value)
-        for (partition, key), value in fold_plain(brokers, "flights-outcomes-changelog").items()
+        for (partition, key), value in changelog.items()
         if key.startswith(_STATE)
     }
     findings = [

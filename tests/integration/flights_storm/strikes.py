@@ -16,7 +16,8 @@ SESSION_S = 6.0
 """The workers' session: what a worker that stays away for longer owned goes to others. The broker takes no shorter."""
 
 _QUIET_S = 5.0
-_STALL_S = 180.0
+_STALL_S = 600.0
+"""Where much else runs, three workers have taken more than three minutes to start together."""
 _FIRST, _LAST = 0.02, 0.9
 _LONGEST_WAIT_S = 0.5
 _AWAY_SHARE = 0.3

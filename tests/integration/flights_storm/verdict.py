@@ -1,4 +1,4 @@
-"""Everything that is judged at the end: delivery, predictions, windows, labels, changelogs."""
+"""Everything that is judged at the end: delivery, predictions, windows, labels, metrics, drift, changelogs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from streamserve.testing.checks import Report, check_app
+from tests.integration.flights_storm.changelogs import fold_plain
+from tests.integration.flights_storm.drift import judge_drift, read_drift
 from tests.integration.flights_storm.findings import Finding, compare
 from tests.integration.flights_storm.labels import judge_labels
+from tests.integration.flights_storm.metric_state import Folded, judge_metric_state
+from tests.integration.flights_storm.metrics import WITHIN_MS, judge_reports
 from tests.integration.flights_storm.offsets import Place, Stand, watermarks_of
+from tests.integration.flights_storm.outcomes import month_of, read_performance
+from tests.integration.flights_storm.scored import manifest_of, read_scored
+from tests.integration.flights_storm.snapshot import judge_state
+from tests.integration.flights_storm.state_record import read_state
 from tests.integration.flights_storm.windows import judge_activity, judge_rolling
 from topologies.flights.demo.verify import verify
 from topologies.flights.rolling import rolling_rows
+from topologies.flights.training import CHAMPION
 from topologies.flights.year import Flights
 
 __all__ = ["Verdict", "judge"]
@@ -39,11 +48,14 @@ def judge(
     arrivals = watermarks_of(flights, "arrivals")
     hourly = watermarks_of(activity, "departures")
     rotations = watermarks_of(activity, _REGROUPED)
-    labels = judge_labels(brokers, arrivals)
+    outcomes = fold_plain(brokers, "flights-outcomes-changelog")
+    labels = judge_labels(brokers, arrivals, outcomes)
     findings = [
         *_judge_delivery(brokers, year, count),
         *judge_rolling(brokers, year, count, origins),
         *labels.findings,
+        *_judge_metrics(brokers, outcomes, arrivals),
+        *_judge_monitoring(brokers, origins),
         *judge_activity(brokers, year, count, hourly, rotations),
         compare("event time of flights", _newest(newest_ms, "weather", "departures", "flights"), origins),
         compare("event time of departures", _newest(newest_ms, "departures"), hourly),
@@ -64,6 +76,23 @@ def _judge_delivery(brokers: str, year: Flights, count: int) -> Iterator[Finding
         yield from _delivered(f"{topic} for activity", _taken_in(brokers, topic))
     yield Finding("predictions that are not the offline score of their row", predictions, found.mismatched)
     yield Finding("rolling delays that flights saw", predictions, found.misrolled or 0)
+
+
+def _judge_metrics(brokers: str, changelog: Folded, watermarks: Mapping[int, int]) -> Iterator[Finding]:
+    """Judge what is told of the quality of predictions, and what is kept of it."""
+    performance = read_performance(brokers)
+    settled = {partition: month_of(time_ms - WITHIN_MS) - 1 for partition, time_ms in watermarks.items()}
+    yield from judge_reports(performance, settled)
+    yield from judge_metric_state(changelog, performance, settled)
+
+
+def _judge_monitoring(brokers: str, watermarks: Mapping[int, int]) -> Iterator[Finding]:
+    """Judge what is told of drift, and what is kept for it."""
+    scored, baseline = read_scored(brokers, CHAMPION), manifest_of(CHAMPION)["baseline"]
+    states = read_state(brokers)
+    closed = {partition: each.state.closed_through for partition, each in states.items()}
+    yield from judge_drift(read_drift(brokers), scored, CHAMPION, baseline, closed)
+    yield from judge_state(states, scored, CHAMPION, baseline, watermarks)
 
 
 def _taken_in(brokers: str, topic: str) -> Report:

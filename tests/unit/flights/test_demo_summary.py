@@ -12,6 +12,7 @@ from rich.console import Console
 from streamserve.testing.checks import Report
 from topologies.flights.demo.latency import Latency
 from topologies.flights.demo.outcomes import LabelOutcome, Outcomes
+from topologies.flights.demo.quality import Area, Quality
 from topologies.flights.demo.summary import Summary, held_out_metrics
 from topologies.flights.demo.verify import Verification
 from topologies.flights.demo.watch import Alarm
@@ -45,6 +46,7 @@ FOUND = Verification(
     outcomes=Outcomes.of(
         [LabelOutcome("match", "2013-01-01-UA-1-EWR", "matched", False, 0.25), LabelOutcome("metrics")]
     ),
+    quality=Quality(),
     versions=frozenset({"1"}),
     alarms=[
         Alarm("alarm", "probability", "ADWIN", 3, "2013-02-01T10:00:00Z"),
@@ -119,6 +121,21 @@ def test_an_outcome_that_is_not_what_prediction_and_arrival_say_spoils_a_run(
     assert not summary.good
 
 
+def test_a_month_reported_otherwise_than_its_matches_say_spoils_a_run() -> None:
+    quality = Quality(reported={("2013-01", 0): Area(0.7, 12)})
+    summary = replace(SUMMARY, verification=replace(FOUND, quality=quality))
+    assert summary.misjudged == 1
+    assert not summary.good
+
+
+def test_live_auc_is_what_the_app_reported() -> None:
+    quality = Quality(
+        reported={("2013-01", 0): Area(0.7, 10), ("2013-01", 1): Area(0.8, 30), ("2013-02", 0): Area(None, 0)}
+    )
+    found = replace(SUMMARY, verification=replace(FOUND, quality=quality)).as_dict()
+    assert found["live_auc"] == {"2013-01": 0.775, "2013-02": None}
+
+
 def test_json_is_one_line_with_the_promised_fields() -> None:
     line = SUMMARY.as_json()
     found = json.loads(line)
@@ -126,7 +143,7 @@ def test_json_is_one_line_with_the_promised_fields() -> None:
     assert found["events"] == 3
     assert found["misrolled"] == found["misjudged"] == 0
     assert found["outcomes"] == {"matched": 1}
-    assert found["live_auc"] == {"2013-01": None}
+    assert found["live_auc"] == found["live_auc_recomputed"] == {}
     assert found["records"] == 7
     assert found["events_per_second"] == 2.0
     assert found["latency_ms"] == {"p50": 1.0, "p95": 2.0, "p99": 3.0}

@@ -41,11 +41,13 @@ class Outcomes:
         """Collect the matches among ``messages``."""
         found = cls()
         for message in messages:
-            if message.kind == "match":
-                found._add(message)
+            found.add(message)
         return found
 
-    def _add(self, match: LabelOutcome) -> None:
+    def add(self, match: LabelOutcome) -> None:
+        """Take in a value of the topic; metrics are passed over."""
+        if match.kind != "match":
+            return
         self.counts[match.status] += 1
         if match.status == "unlabelled":
             self.unlabelled.add(match.key)

@@ -74,13 +74,9 @@ class Summary:
 
     @property
     def misjudged(self) -> int:
-        """Flights that the app judged otherwise than predictions and arrivals say."""
-        return self.verification.outcomes.count_mismatches(self.verification.probabilities, self.verification.labels)
-
-    @property
-    def live_months(self) -> list[MonthReport]:
-        """Quality by month as the app itself has it: of its predictions that met their labels."""
-        return by_month(self.verification.outcomes.scores, self.verification.outcomes.truths)
+        """Flights judged otherwise than predictions and arrivals say, and reports that say otherwise than matches."""
+        found = self.verification
+        return found.outcomes.count_mismatches(found.probabilities, found.labels) + found.quality.misreported
 
     @property
     def months(self) -> list[MonthReport]:
@@ -88,7 +84,10 @@ class Summary:
         return by_month(self.verification.probabilities, self.verification.labels)
 
     def as_dict(self) -> dict[str, object]:
-        """Return it as plain data for JSON; rates are per second, latencies in milliseconds, log loss in nats."""
+        """Return it as plain data for JSON; rates are per second, latencies in milliseconds, log loss in nats.
+
+        ``live_auc`` is what the app has reported by then, of months that are settled; months there are UTC's.
+        """
         found, months = self.verification, self.months
         return {
             "events": self.events,
@@ -111,7 +110,8 @@ class Summary:
             "drift_alarms": [_alarm(each) for each in _by_date(found.alarms)],
             "log_loss": {each.month: _rounded(each.log_loss) for each in months},
             "auc": {each.month: _rounded(each.auc) for each in months},
-            "live_auc": {each.month: _rounded(each.auc) for each in self.live_months},
+            "live_auc": {month: _rounded(each) for month, each in found.quality.live_auc.items()},
+            "live_auc_recomputed": {month: _rounded(each) for month, each in found.quality.recomputed_auc.items()},
             "held_out": {version: held_out_metrics(version) for version in sorted(found.versions)},
         }
 
@@ -128,7 +128,7 @@ class Summary:
         yield self._verdict()
         yield _counts(self)
         yield ""
-        yield _quality(self.months, self.live_months, self.verification)
+        yield _quality(self.months, self.verification)
         yield ""
         yield _next_steps()
 
@@ -178,8 +178,8 @@ def _statuses(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "none judged"
 
 
-def _quality(months: Sequence[MonthReport], live: Sequence[MonthReport], found: Verification) -> Table:
-    live_auc = {each.month: each.auc for each in live}
+def _quality(months: Sequence[MonthReport], found: Verification) -> Table:
+    live_auc = found.quality.live_auc
     alarms = _alarms_by_month(found.alarms)
     table = Table(title="Quality and drift by month, judged by the arrivals", title_justify="left")
     for name in ("month", "predictions", "judged", "late", "AUC", "live AUC", "log loss", "drift alarms"):

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamserve.testing.checks import Report, SourceHeaders, check_app, end_offsets, iter_topic
-from topologies.flights.demo.outcomes import LabelOutcome, Outcomes
+from topologies.flights.demo.outcomes import Outcomes
+from topologies.flights.demo.quality import PerformanceValue, Quality
 from topologies.flights.demo.watch import Alarm
 from topologies.flights.events import LATE_AFTER_MINUTES
 from topologies.flights.reference import score_offline
@@ -82,8 +83,8 @@ class Verification:
     ``flights``, ``weather`` and ``departures`` judge the delivery of each topic; ``mismatched`` predictions differ from
     the offline score of their logged row, or have no such row. ``misrolled`` logged rows have other rolling delays than
     the independent computation; ``None``: not compared. ``dead_letters`` are counted by the topic that they came from,
-    ``records`` by topic; ``outcomes`` is what the app itself made of predictions and labels. ``latest`` are keys and
-    values of some of the last flights.
+    ``records`` by topic; ``outcomes`` is what the app itself made of predictions and labels, ``quality`` how good it
+    says that they were. ``latest`` are keys and values of some of the last flights.
     """
 
     flights: Report
@@ -96,6 +97,7 @@ class Verification:
     probabilities: Mapping[str, float]
     labels: Mapping[str, bool]
     outcomes: Outcomes
+    quality: Quality
     versions: frozenset[str]
     alarms: Sequence[Alarm]
     latest: Sequence[_Message]
@@ -125,6 +127,7 @@ def verify(brokers: str, rolling: Rows | None = None, tell: Callable[[str], None
     predictions = list(_decoded(brokers, "delays", Predicted))
     used = _decoded(brokers, "flights-features", Used)
     check = None if rolling is None else RollingCheck(rolling, scheduled)
+    outcomes, quality = _performance(brokers)
     return Verification(
         flights=flights,
         weather=_without_outputs(brokers, "weather"),
@@ -135,7 +138,8 @@ def verify(brokers: str, rolling: Rows | None = None, tell: Callable[[str], None
         records=_sizes(brokers),
         probabilities={each.flight_id: each.probability for each in predictions},
         labels={each.flight_id: each.delay > LATE_AFTER_MINUTES for each in _decoded(brokers, "arrivals", _Arrived)},
-        outcomes=Outcomes.of(_decoded(brokers, "flights-performance", LabelOutcome)),
+        outcomes=outcomes,
+        quality=quality,
         versions=frozenset(each.version for each in predictions),
         alarms=[each for each in _decoded(brokers, "flights-drift", Alarm) if each.kind == "alarm"],
         latest=latest,
@@ -222,6 +226,16 @@ def _flights(brokers: str) -> tuple[dict[tuple[int, int], Scheduled], list[_Mess
         scheduled[record.partition, record.offset] = decode(value)
         latest.append((record.key, value))
     return scheduled, list(latest)
+
+
+def _performance(brokers: str) -> tuple[Outcomes, Quality]:
+    decode = msgspec.json.Decoder(PerformanceValue).decode
+    outcomes, quality = Outcomes(), Quality()
+    for record in iter_topic(brokers, "flights-performance", config=_QUIET):
+        value = decode(record.value or b"")
+        outcomes.add(value)
+        quality.add(value, record.partition)
+    return outcomes, quality
 
 
 def _dead_letters(brokers: str) -> dict[str, int]:
