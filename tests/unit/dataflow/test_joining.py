@@ -79,7 +79,7 @@ def test_graphs_show_joins() -> None:
     assert as_json(plan)["joins"] == [
         {"name": "met", "left": "clicks.v1", "right": "orders", "within_ms": 60_000, "kind": "inner"}
     ]
-    assert "    joins   clicks.v1 with orders (inner), within 60000 ms -> met" in as_text(plan).splitlines()
+    assert "    joins   clicks.v1 with orders (inner), within 1m -> met" in as_text(plan).splitlines()
     assert '[["met"]]' in as_mermaid(plan)
 
 

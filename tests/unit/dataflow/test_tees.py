@@ -193,7 +193,7 @@ def test_every_form_of_the_plan_shows_labels() -> None:
     judged = Judged(slices=["id"], metrics=[metrics.MCC()], window="month")
     judged.predict()
     plan = judged.app.plan()
-    assert "    labels  arrivals for delays, within 172800000 ms -> judged-performance" in as_text(plan).splitlines()
+    assert "    labels  arrivals for delays, within 2d -> judged-performance" in as_text(plan).splitlines()
     [shown] = as_json(plan)["labels"]
     assert json.loads(json.dumps(shown)) == shown
     assert (shown["read_from"], shown["metrics"], shown["window"]) == ([COPY], ["MCC"], "month")
