@@ -4,7 +4,7 @@ from streamserve import aggregates
 from streamserve.agents import Agent, Batch, Features, Labels, Model, Monitor, Source, Stream, Topic
 from streamserve.aggregates import Aggregate, count, distinct, last, mean, quantile, var
 from streamserve.app import App
-from streamserve.dataflow.effects import gather
+from streamserve.dataflow.driving.effects import gather
 from streamserve.durations import Duration
 from streamserve.errors import Reject
 from streamserve.features.base import FeatureRow

@@ -10,10 +10,11 @@ from typing import Any, Generic, cast, overload
 
 from typing_extensions import TypeVar
 
-from streamserve.dataflow.declared import Declared
-from streamserve.dataflow.effects import NEXT_EVENT, NEXT_RECORD, InEventLoop, Next, Send, Take, ask, perform
-from streamserve.dataflow.joining import key_problem
-from streamserve.dataflow.plan import (
+from streamserve.dataflow.driving.effects import NEXT_EVENT, NEXT_RECORD, InEventLoop, Next, Send, Take, ask, perform
+from streamserve.dataflow.driving.scope import BatchScope, EventScope, current, finish_event
+from streamserve.dataflow.planning.declared import Declared
+from streamserve.dataflow.planning.joining import key_problem
+from streamserve.dataflow.planning.plan import (
     AgentNode,
     FeaturesNode,
     JoinNode,
@@ -24,7 +25,6 @@ from streamserve.dataflow.plan import (
     RegroupNode,
     TopicNode,
 )
-from streamserve.dataflow.scope import BatchScope, EventScope, current, finish_event
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import ConfigurationError, EncodeError, PlanError
 from streamserve.features.base import FeatureRow

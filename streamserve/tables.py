@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
-from streamserve.dataflow.plan import GlobalTableNode, KeyTimerNode, OnError, TableNode, WindowNode
+from streamserve.dataflow.planning.plan import GlobalTableNode, KeyTimerNode, OnError, TableNode, WindowNode
 from streamserve.durations import Duration
 from streamserve.errors import ConfigurationError, MissingKey, PlanError
 

@@ -66,7 +66,7 @@ def checks() -> list[Check]:
         Check("format", [SCRIPTS / "ruff", "format", "--check", "."]),
         Check("lint", [SCRIPTS / "ruff", "check", "."]),
         Check("imports", [SCRIPTS / "lint-imports", "--no-cache", "--no-logo"]),
-        Check("schemas", [sys.executable, "-m", "streamserve.dataflow.schemas", "--check"]),
+        Check("schemas", [sys.executable, "-m", "streamserve.dataflow.planning.schemas", "--check"]),
         Check("errors", [sys.executable, "-m", "streamserve.ops.error_page", "--check"]),
         Check("types", [SCRIPTS / "basedpyright"]),
     ]

@@ -12,9 +12,9 @@ from streamserve.app.models import DeclaresModels
 from streamserve.app.state import DeclaresState
 from streamserve.app.timers import DeclaresTimers
 from streamserve.app.topics import DeclaresTopics
-from streamserve.dataflow.declared import Declared
-from streamserve.dataflow.plan import Plan
-from streamserve.dataflow.planner import make_plan
+from streamserve.dataflow.planning.declared import Declared
+from streamserve.dataflow.planning.plan import Plan
+from streamserve.dataflow.planning.planner import make_plan
 from streamserve.settings import SettingsOverrides
 
 __all__ = ["App"]

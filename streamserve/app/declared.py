@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from streamserve.dataflow.declared import Declared
+from streamserve.dataflow.planning.declared import Declared
 from streamserve.errors import PlanError
 
 _OWN_NAMES = ("state",)

@@ -57,7 +57,7 @@ def _writing(app: App, settings: Settings, function: Callable[..., Any]) -> Call
 
     @wraps(function)
     def run(*args: Any, **options: Any) -> None:
-        from streamserve.dataflow.commands import run_command
+        from streamserve.dataflow.running.commands import run_command
         from streamserve.kafka.sending import send_emissions
 
         if emissions := run_command(app.plan(), function, *args, **options):

@@ -12,7 +12,7 @@ from streamserve.cli.options import AppName, AsJson, Brokers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamserve.dataflow.plan import Plan
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.ops.dead_letters import DeadLetter, Edit, Outcome, Wanted
     from streamserve.settings import Settings
 

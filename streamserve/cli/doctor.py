@@ -13,7 +13,7 @@ from streamserve.cli.options import AsJson, Brokers, KafkaKeys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamserve.dataflow.plan import Plan
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.ops.doctor import Finding
     from streamserve.settings import Settings
 

@@ -13,7 +13,7 @@ from streamserve.cli.options import AppName, AsJson, Brokers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamserve.dataflow.plan import Plan
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.kafka.offsets import PartitionOffsets, Target
     from streamserve.ops.offsets import Move
     from streamserve.settings import Settings

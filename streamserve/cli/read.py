@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from streamserve.cli.shown import ShownRecord
-    from streamserve.dataflow.plan import Plan
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.kafka.browsing import Start, TopicBrowser
 
 _SHOWN = 20

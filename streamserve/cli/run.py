@@ -12,7 +12,7 @@ from streamserve.cli.options import DEFAULT_PARTITIONS, AppName, Brokers, KafkaK
 from streamserve.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from streamserve.dataflow.plan import Plan
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.settings import Settings
 
 Workers = Annotated[

@@ -12,7 +12,7 @@ from streamserve.cli.options import AppName, AsJson, Brokers
 from streamserve.errors import DecodeError, EncodeError, TopicError
 
 if TYPE_CHECKING:
-    from streamserve.dataflow.plan import Plan, TopicNode
+    from streamserve.dataflow.planning.plan import Plan, TopicNode
     from streamserve.records import Coordinates
     from streamserve.settings import Settings
 

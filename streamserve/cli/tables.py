@@ -13,7 +13,7 @@ from streamserve.cli.options import AppName, AsJson, Brokers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamserve.dataflow.plan import Plan, TableNode
+    from streamserve.dataflow.planning.plan import Plan, TableNode
     from streamserve.settings import Settings
 
 TableName = Annotated[

@@ -10,7 +10,7 @@ import typer
 from streamserve.cli.options import DEFAULT_PARTITIONS, AppName, AsJson, Brokers, Partitions
 
 if TYPE_CHECKING:
-    from streamserve.dataflow.plan import Plan
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.settings import Settings
 
 _APPEARS_SECONDS = 10.0
@@ -53,7 +53,7 @@ def list_command(name: AppName, brokers: Brokers = None, as_json: AsJson = False
     Example: streamserve topics list topologies.flights.app:app --json
     """
     from streamserve.cli.console import print_json, print_table
-    from streamserve.dataflow.topics import topic_specs
+    from streamserve.dataflow.planning.topics import topic_specs
     from streamserve.kafka.admin import Admin
 
     plan, settings = _of(name, brokers)
@@ -95,7 +95,7 @@ def create_missing(plan: Plan, settings: Settings, partitions: int) -> list[str]
         TopicError: the broker refuses a topic.
         BrokerUnavailable: no broker answers.
     """
-    from streamserve.dataflow.topics import topic_specs
+    from streamserve.dataflow.planning.topics import topic_specs
     from streamserve.kafka.admin import Admin
 
     admin = Admin(settings)
@@ -114,7 +114,7 @@ def _of(name: str, brokers: str | None) -> tuple[Plan, Settings]:
 
 
 def _problems(plan: Plan, settings: Settings) -> list[str]:
-    from streamserve.dataflow.topics import check_channels, topic_specs
+    from streamserve.dataflow.planning.topics import check_channels, topic_specs
     from streamserve.errors import TopicError
     from streamserve.kafka.admin import Admin
 

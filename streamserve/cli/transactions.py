@@ -10,7 +10,7 @@ import typer
 from streamserve.cli.options import AppName, AsJson, Brokers
 
 if TYPE_CHECKING:
-    from streamserve.dataflow.plan import Plan
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.ops.transactions import Description, Hanging, Transaction, Transactions
 
 OFFSETS_TOPIC = "__consumer_offsets"

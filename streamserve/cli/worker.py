@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from streamserve.dataflow.plan import Plan
-from streamserve.dataflow.worker import Worker
+from streamserve.dataflow.planning.plan import Plan
+from streamserve.dataflow.running.worker import Worker
 from streamserve.durations import to_milliseconds
 from streamserve.observer import Observers
 from streamserve.ops.health import Health, Watchdog

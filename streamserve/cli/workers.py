@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from streamserve.cli.console import note
 from streamserve.cli.worker import instance_base
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.durations import to_milliseconds
 from streamserve.ops.supervisor import ChildEvent, RestartPolicy, Supervisor
 from streamserve.settings import Settings

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from streamserve.dataflow.plan import Part, Plan
-from streamserve.dataflow.topics import topic_specs
+from streamserve.dataflow.planning.plan import Part, Plan
+from streamserve.dataflow.planning.topics import topic_specs
 from streamserve.errors import ConfigurationError, TopicError
 from streamserve.kafka.admin import Admin, TopicSpec
 from streamserve.kafka.clients import KAFKA_CLIENTS, Clients

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import NamedTuple, Self, TypeAlias
 
-from streamserve.dataflow.held import HeldTables
+from streamserve.dataflow.owning.held import HeldTables
 from streamserve.errors import ConfigurationError
 from streamserve.ops.health import Health
 from streamserve.ops.metrics import CONTENT_TYPE, PrometheusObserver

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes
 
-from streamserve.dataflow.held import HeldTable, HeldTables
+from streamserve.dataflow.owning.held import HeldTable, HeldTables
 from streamserve.errors import OutageError
 
 __all__ = ["ROOT", "Page", "page"]

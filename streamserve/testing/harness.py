@@ -18,12 +18,12 @@ from streamserve.agents import Topic
 from streamserve.app import App
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.batch import RecordBatch
+from streamserve.dataflow.driving.views import RecordView
+from streamserve.dataflow.owning.states import definition_of
+from streamserve.dataflow.planning.topics import topic_specs
+from streamserve.dataflow.running.worker import Worker
 from streamserve.dataflow.runtime import codec_of
-from streamserve.dataflow.states import definition_of
 from streamserve.dataflow.steps.tables import key_from_bytes
-from streamserve.dataflow.topics import topic_specs
-from streamserve.dataflow.views import RecordView
-from streamserve.dataflow.worker import Worker
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import EncodeError
 from streamserve.observer import Observer

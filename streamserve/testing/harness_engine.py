@@ -6,7 +6,7 @@ import gc
 import threading
 from collections.abc import Callable
 
-from streamserve.dataflow.worker import Worker
+from streamserve.dataflow.running.worker import Worker
 from streamserve.testing.memory_kafka import Cluster, ProcessDied
 
 PATIENCE_SECONDS = 60.0

@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, TypeAlias, cast, get_args, get_type_hints
 
 from streamserve.codecs.json import codec_for
-from streamserve.dataflow.plan import FeaturesNode, ModelNode, Plan
+from streamserve.dataflow.planning.plan import FeaturesNode, ModelNode, Plan
 from streamserve.dataflow.runtime import OpenReader, registry_of
 from streamserve.errors import ConfigurationError, EngineRestart, FeatureRowError, ModelRowError, OutageError, PlanError
 from streamserve.features.base import FeatureBatch, FeatureStatus

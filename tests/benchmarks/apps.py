@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from streamserve import App, Binary, Stream
+from streamserve.dataflow.planning.topics import topic_specs
+from streamserve.dataflow.running.worker import Worker
 from streamserve.dataflow.runtime import OpenReader
-from streamserve.dataflow.topics import topic_specs
-from streamserve.dataflow.worker import Worker
 from streamserve.features.memory import MatrixReader, MemoryReader
 from streamserve.kafka.admin import Admin
 from streamserve.observer import Observer

@@ -29,7 +29,7 @@ from rich.progress import Progress
 
 from streamserve import App, Stream
 from streamserve.broker.server import LocalBroker
-from streamserve.dataflow.topics import topic_specs
+from streamserve.dataflow.planning.topics import topic_specs
 from streamserve.kafka.admin import Admin
 from streamserve.settings import load_settings
 from streamserve.testing.checks import end_offsets

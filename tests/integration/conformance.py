@@ -26,8 +26,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from streamserve import App, Topic
 from streamserve.clock import SystemClock
-from streamserve.dataflow.declared import Declared
-from streamserve.dataflow.worker import Worker
+from streamserve.dataflow.planning.declared import Declared
+from streamserve.dataflow.running.worker import Worker
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.kafka.calls import When
 from streamserve.testing import Harness

@@ -16,9 +16,9 @@ from confluent_kafka import Producer
 
 from streamserve import App, Stream
 from streamserve.clock import Clock
+from streamserve.dataflow.planning.topics import topic_specs
+from streamserve.dataflow.running.worker import Worker
 from streamserve.dataflow.runtime import OpenReader
-from streamserve.dataflow.topics import topic_specs
-from streamserve.dataflow.worker import Worker
 from streamserve.kafka.admin import Admin
 from streamserve.kafka.calls import Hook
 from streamserve.observer import Observer

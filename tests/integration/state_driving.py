@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from typing_extensions import override
 
 from streamserve.broker.server import LocalBroker
-from streamserve.dataflow.topics import topic_specs
+from streamserve.dataflow.planning.topics import topic_specs
 from streamserve.kafka.admin import Admin
 from streamserve.settings import load_settings
 from tests.integration.apps.state import LATENESS_S, Spent

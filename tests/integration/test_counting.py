@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Reject, Stream
-from streamserve.dataflow.worker import Worker
+from streamserve.dataflow.running.worker import Worker
 from streamserve.observer import Observer, Observers
 from streamserve.testing.faults import FaultSwitch, parse_faults
 from tests.integration.running import Running, create_topics, dead_letters, send, settings_of, values

@@ -15,7 +15,7 @@ from river.drift import ADWIN
 
 from streamserve import App, Batch, Regression, Reject, Scalar, Stream, Topic
 from streamserve.clock import ManualClock
-from streamserve.dataflow.declared import Declared
+from streamserve.dataflow.planning.declared import Declared
 from streamserve.features.memory import MemoryReader
 from streamserve.inference.registry import Registry
 from streamserve.kafka.clients import KAFKA_CLIENTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streamserve.dataflow import housekeeping
-from streamserve.dataflow.worker import Worker
+from streamserve.dataflow.running import housekeeping
+from streamserve.dataflow.running.worker import Worker
 from streamserve.testing.checks import committed_offsets
 from streamserve.testing.faults import FaultSwitch
 from tests.integration.driving import wait_until

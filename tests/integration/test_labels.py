@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from streamserve.dataflow.topics import topic_specs
+from streamserve.dataflow.planning.topics import topic_specs
 from streamserve.kafka.admin import Admin
 from streamserve.settings import load_settings
 from streamserve.testing.checks import read_topic

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamserve.dataflow.worker import Worker
+from streamserve.dataflow.running.worker import Worker
 from streamserve.errors import ConfigurationError, OutageError
 from streamserve.observer import Observer
 from streamserve.settings import load_settings

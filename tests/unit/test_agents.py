@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Batch, Regression
-from streamserve.dataflow.effects import Send
+from streamserve.dataflow.driving.effects import Send
 from streamserve.errors import ConfigurationError, EncodeError
 from streamserve.records import Record, to_datetime
 

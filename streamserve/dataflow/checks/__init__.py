@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from streamserve.dataflow.checks import features, labels, models, names, operators, scores, tables, topics
 from streamserve.dataflow.checks.known import look_up
 from streamserve.dataflow.checks.problem import Problem, problem_of
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.settings import Settings
 
 __all__ = ["Problem", "check", "problem_of"]

@@ -9,7 +9,7 @@ from typing import Any
 from streamserve.aggregates import Kind
 from streamserve.codecs.json import codec_for
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.runtime import registry_of
 from streamserve.errors import PlanError, StreamserveError
 from streamserve.features.service import ServiceDescription

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from streamserve.dataflow.checks.known import Known
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.plan import Plan, part_name
+from streamserve.dataflow.planning.plan import Plan, part_name
 
 __all__ = ["collisions", "problems", "steps_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streamserve.dataflow.plan import (
+from streamserve.dataflow.planning.plan import (
     AgentNode,
     FeaturesNode,
     JoinNode,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from streamserve.dataflow.plan import AgentNode, Plan
+from streamserve.dataflow.planning.plan import AgentNode, Plan
 from streamserve.dataflow.render.names import name_of
 
 __all__ = ["as_mermaid"]

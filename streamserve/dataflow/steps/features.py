@@ -11,8 +11,8 @@ from zlib import crc32
 import msgspec
 
 from streamserve.dataflow.batch import RecordBatch, coordinates_of
-from streamserve.dataflow.effects import Answers
-from streamserve.dataflow.plan import FeaturesNode
+from streamserve.dataflow.driving.effects import Answers
+from streamserve.dataflow.planning.plan import FeaturesNode
 from streamserve.dataflow.steps.pushes import push_all
 from streamserve.errors import ConfigurationError, FeatureRowError
 from streamserve.features.base import BatchRow, FeatureBatch, FeatureReader, FeatureRow, FeatureStatus

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast
 from streamserve.codecs.base import ValueCodec
 from streamserve.dataflow.batch import RecordBatch, Run
 from streamserve.dataflow.buffered import UNREAD, Buffered, BufferedRecord, buffered, payload_of
-from streamserve.dataflow.groups import Group
-from streamserve.dataflow.plan import GroupKey, JoinNode, part_name
+from streamserve.dataflow.owning.groups import Group
+from streamserve.dataflow.planning.plan import GroupKey, JoinNode, part_name
 from streamserve.errors import ConfigurationError, DecodeError
 from streamserve.records import RawRecord
 from streamserve.state.joins import LONELY, Side, StreamJoin

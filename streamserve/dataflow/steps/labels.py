@@ -8,10 +8,10 @@ from itertools import groupby
 from typing import Any, TypeAlias, TypeVar, cast
 
 from streamserve.dataflow.batch import Cause, Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driver import agent_error
-from streamserve.dataflow.groups import Group
+from streamserve.dataflow.driving.driver import agent_error
 from streamserve.dataflow.lineage import UNKNOWN, Lineage, lineage_of
-from streamserve.dataflow.plan import GroupKey, LabelsNode, part_name
+from streamserve.dataflow.owning.groups import Group
+from streamserve.dataflow.planning.plan import GroupKey, LabelsNode, part_name
 from streamserve.dataflow.steps.agents import Refused
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError
 from streamserve.monitoring.labels.entries import Label, Outcome, Predicted

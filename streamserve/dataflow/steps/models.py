@@ -9,8 +9,8 @@ from operator import attrgetter, is_, itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.effects import Answers
-from streamserve.dataflow.plan import ModelNode
+from streamserve.dataflow.driving.effects import Answers
+from streamserve.dataflow.planning.plan import ModelNode
 from streamserve.errors import ConfigurationError, ModelRowError
 from streamserve.features.base import BatchRow, FeatureRow
 from streamserve.inference.outputs import typed_outputs

@@ -10,8 +10,8 @@ from bytewax.dataflow import Dataflow, Operator
 from bytewax.dataflow import Stream as BytewaxStream
 
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driver import agent_error
-from streamserve.dataflow.plan import AgentNode
+from streamserve.dataflow.driving.driver import agent_error
+from streamserve.dataflow.planning.plan import AgentNode
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import EncodeError, PlanError, TransactionAborted

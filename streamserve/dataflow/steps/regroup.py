@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamserve.codecs.keys import KeyCodec
+from streamserve.dataflow.arriving.channels import headers_from
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.channels import headers_from
-from streamserve.dataflow.plan import RegroupNode, part_name
+from streamserve.dataflow.planning.plan import RegroupNode, part_name
 from streamserve.errors import EncodeError
 from streamserve.records import Emission
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import cache
 from typing import TypeAlias
 
+from streamserve.dataflow.arriving.channels import headers_from
 from streamserve.dataflow.batch import Cause, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.channels import headers_from
 from streamserve.dataflow.lineage import HEADER, Lineage
-from streamserve.dataflow.plan import AgentNode, ModelNode, Plan, TeeNode
-from streamserve.dataflow.references import used_nodes
+from streamserve.dataflow.planning.plan import AgentNode, ModelNode, Plan, TeeNode
+from streamserve.dataflow.planning.references import used_nodes
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.errors import ConfigurationError
 from streamserve.records import Emission

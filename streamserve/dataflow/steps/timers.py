@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from streamserve.dataflow.batch import Cause, DueTimers, FailedTimer, StepOutput, Tick
-from streamserve.dataflow.driver import agent_error
-from streamserve.dataflow.effects import Effect, InEventLoop, Send
-from streamserve.dataflow.io_driver import refusal_of, runs_for_agent
-from streamserve.dataflow.plan import KeyTimerNode, TableNode, TimerNode
-from streamserve.dataflow.scope import TimerScope, current
+from streamserve.dataflow.driving.driver import agent_error
+from streamserve.dataflow.driving.effects import Effect, InEventLoop, Send
+from streamserve.dataflow.driving.io_driver import refusal_of, runs_for_agent
+from streamserve.dataflow.driving.scope import TimerScope, current
+from streamserve.dataflow.planning.plan import KeyTimerNode, TableNode, TimerNode
 from streamserve.dataflow.steps.tables import key_from_bytes
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import ConfigurationError, EncodeError, OversizeError, RecordError, StreamserveError

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from streamserve.codecs.base import ValueCodec
 from streamserve.dataflow.batch import Cause, Failure, Lost, LostResult, RecordBatch, Run, StepOutput, column_of
-from streamserve.dataflow.groups import Group
-from streamserve.dataflow.plan import GroupKey, WindowNode
+from streamserve.dataflow.owning.groups import Group
+from streamserve.dataflow.planning.plan import GroupKey, WindowNode
 from streamserve.dataflow.steps.tables import rows_of
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import EncodeError, OversizeError, RecordError, WindowError

@@ -9,8 +9,8 @@ from typing import Any
 from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driver import Outcomes
-from streamserve.dataflow.effects import Send
+from streamserve.dataflow.driving.driver import Outcomes
+from streamserve.dataflow.driving.effects import Send
 from streamserve.errors import EncodeError, RecordError
 from streamserve.records import Emission
 

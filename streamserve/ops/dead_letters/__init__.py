@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from streamserve.clock import Clock, SystemClock
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.errors import BrokerUnavailable
 from streamserve.kafka.browsing import Start, browsing
 from streamserve.kafka.clients import KAFKA_CLIENTS, Clients

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamserve.codecs.keys import KeyCodec
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.runtime import codec_of
 from streamserve.errors import DecodeError, EncodeError
 from streamserve.kafka.replays import Marks, Replay, ReplayMark

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from streamserve.clock import Clock, SystemClock
-from streamserve.dataflow.plan import Plan
-from streamserve.dataflow.topics import check_channels
+from streamserve.dataflow.planning.plan import Plan
+from streamserve.dataflow.planning.topics import check_channels
 from streamserve.errors import StreamserveError, TopicError
 from streamserve.kafka.clients import KAFKA_CLIENTS, Clients
 from streamserve.kafka.inspection import BrokerFacts, Inspection, TopicFacts

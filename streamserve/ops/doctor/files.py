@@ -10,7 +10,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamserve.dataflow.plan import FeaturesNode, ModelNode, Plan
+from streamserve.dataflow.planning.plan import FeaturesNode, ModelNode, Plan
 from streamserve.dataflow.runtime import registry_of
 from streamserve.errors import FeatureRowError, StreamserveError
 from streamserve.folders import state_home

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from streamserve.dataflow.plan import Plan
-from streamserve.dataflow.topics import topic_specs, written_topics
+from streamserve.dataflow.planning.plan import Plan
+from streamserve.dataflow.planning.topics import topic_specs, written_topics
 
 __all__ = ["Role", "TopicNeed", "topic_needs"]
 

@@ -12,7 +12,7 @@ import msgspec
 
 from streamserve import App, Batch, Reject, Stream, Topic, Window, aggregates, hopping, session, sliding, tumbling
 from streamserve.aggregates import Aggregate
-from streamserve.dataflow.plan import LatePolicy
+from streamserve.dataflow.planning.plan import LatePolicy
 from tests.integration.apps.conforming_events import (
     LATENESS_MS,
     PATIENT,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.effects import Answers
+from streamserve.dataflow.driving.effects import Answers
 from streamserve.errors import FeatureRowError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from streamserve import App, Batch, Binary, Stream, count, tumbling
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.render import as_json, as_mermaid, as_text
 
 

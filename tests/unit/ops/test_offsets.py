@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from streamserve import App, Stream, aggregates, tumbling
 from streamserve.clock import ManualClock
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.errors import BrokerUnavailable, ConfigurationError, TopicError
 from streamserve.kafka.marks import OffsetMark, Progress
 from streamserve.kafka.offsets import PartitionOffsets

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from streamserve import App
-from streamserve.dataflow.groups import Group
-from streamserve.dataflow.held import HeldTables
-from streamserve.dataflow.plan import Part
+from streamserve.dataflow.owning.groups import Group
+from streamserve.dataflow.owning.held import HeldTables
+from streamserve.dataflow.planning.plan import Part
 from streamserve.ops.health import Health
 from streamserve.ops.metrics import PrometheusObserver
 from streamserve.ops.server import OpsServer

@@ -371,7 +371,7 @@ def test_a_monitor_watches_what_functions_give() -> None:
 
 
 def test_the_checker_is_imported_without_the_engine() -> None:
-    program = "import sys, streamserve.testing.checks; sys.exit('streamserve.dataflow.worker' in sys.modules)"
+    program = "import sys, streamserve.testing.checks; sys.exit('streamserve.dataflow.running.worker' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'Harnesses'"):
         testing.__getattr__("Harnesses")

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Stream, Table, Topic
-from streamserve.dataflow import states
+from streamserve.dataflow.owning import states
 from streamserve.errors import ConfigurationError
 from streamserve.observer import Observer
 from streamserve.testing import Harness

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Stream, Table, Topic
-from streamserve.dataflow import loading
+from streamserve.dataflow.owning import loading
 from streamserve.observer import Observer
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault

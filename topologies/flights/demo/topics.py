@@ -11,8 +11,8 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streamserve.dataflow.plan import Plan
-from streamserve.dataflow.topics import topic_specs
+from streamserve.dataflow.planning.plan import Plan
+from streamserve.dataflow.planning.topics import topic_specs
 from streamserve.errors import BrokerUnavailable, TopicError
 from streamserve.kafka.admin import Admin, TopicSpec
 from streamserve.settings import Settings

@@ -16,10 +16,10 @@ from streamserve.codecs.json import codec_for
 from streamserve.codecs.keys import KeyCodec
 from streamserve.codecs.rows import row_encoder
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driver import HandDriver
-from streamserve.dataflow.effects import ask
-from streamserve.dataflow.groups import Group
-from streamserve.dataflow.plan import AgentNode, FeaturesNode, ModelNode, Part
+from streamserve.dataflow.driving.driver import HandDriver
+from streamserve.dataflow.driving.effects import ask
+from streamserve.dataflow.owning.groups import Group
+from streamserve.dataflow.planning.plan import AgentNode, FeaturesNode, ModelNode, Part
 from streamserve.dataflow.runtime import LoadedModel
 from streamserve.dataflow.steps.agents import AgentStep, BatchAgentStep, Side
 from streamserve.dataflow.steps.features import FeatureJoin

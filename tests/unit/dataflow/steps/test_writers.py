@@ -7,8 +7,8 @@ import pytest
 
 from streamserve.codecs.json import codec_for
 from streamserve.codecs.keys import KeyCodec
-from streamserve.dataflow.driver import Outcomes
-from streamserve.dataflow.effects import Send
+from streamserve.dataflow.driving.driver import Outcomes
+from streamserve.dataflow.driving.effects import Send
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter
 from streamserve.errors import EncodeError
 from streamserve.records import Coordinates

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from streamserve import App, Stream
 from streamserve.clock import ManualClock
-from streamserve.dataflow.plan import Plan
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.kafka.clients import Clients
 from streamserve.ops.dead_letters import DeadLetter, Edit, Outcome, replay, setting
 from streamserve.settings import Settings

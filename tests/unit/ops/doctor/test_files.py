@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from streamserve import App
-from streamserve.dataflow.plan import FeaturesNode, ModelNode
+from streamserve.dataflow.planning.plan import FeaturesNode, ModelNode
 from streamserve.inference.package import MODEL_FILE
 from streamserve.ops.doctor import Finding
 from streamserve.ops.doctor.files import feature_store, models, state_directory

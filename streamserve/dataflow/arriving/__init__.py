@@ -1,0 +1,1 @@
+"""From polled records to batches in the order in which they are processed."""

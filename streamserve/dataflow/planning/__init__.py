@@ -1,0 +1,1 @@
+"""What an app declares, as plain data, and whether it fits together."""

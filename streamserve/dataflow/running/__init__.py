@@ -1,0 +1,1 @@
+"""The worker: incarnations of the engine, each with one compiled dataflow."""
