@@ -13,6 +13,7 @@
     │   ├── ModelRowError           the model refuses this row
     │   ├── FeatureRowError         the features of this event cannot be asked for
     │   ├── OversizeError           the broker refuses what this record produced: too large
+    │   ├── CrashError              the process dies whenever this record is in work
     │   ├── MissingKey              a table has no value for the key, and no default (also a ``KeyError``)
     │   ├── WrongPartition          a table was asked for a key that lives in another partition
     │   ├── LateRecord              its event time is further behind than its topic allows
@@ -23,6 +24,7 @@
     │   └── BrokerUnavailable
     └── EngineRestart               crash-only recovery: not an end, the worker starts again
         ├── TransactionAborted      nothing of the transaction is visible
+        │   └── ProducerFenced      somebody else took the worker's transactional id
         ├── MemberFenced            the group knows a newer member of this worker's name
         └── OutcomeUnknown          a commit whose end we did not see; settled on restart
 
@@ -184,6 +186,16 @@ class WindowError(RecordError):
     reason = "window"
 
 
+class CrashError(RecordError):
+    """The process died natively, by a segmentation fault or an abort, each time this record was alone in a step.
+
+    Remedy: mend the native code (a model, an extension) that the worker's log names, ``crashed before``, with the
+    Python stack; then replay the record.
+    """
+
+    reason = "crashed"
+
+
 class MissingKey(RecordError, KeyError):
     """A table without a default has no value for the key that was asked for.
 
@@ -248,6 +260,14 @@ class TransactionAborted(EngineRestart):
 
     Remedy: none is needed once; again and again: look at the brokers' log, or lower ``max_poll_records`` where batches
     outlast ``transaction_timeout``.
+    """
+
+
+class ProducerFenced(TransactionAborted):
+    """Somebody took this worker's transactional id: a second worker of its name, ``transactions abort``, or a time-out.
+
+    Remedy: none is needed once; again and again: give each worker an ``instance`` name of its own, or lower
+    ``max_poll_records`` where batches outlast ``transaction_timeout``.
     """
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from streamserve.records import Located
+
 OUTCOMES: Final = (
     "emitted",
     "dead_lettered",
@@ -125,8 +127,24 @@ class Observer:
         ``version`` and ``slice_`` are empty for all together.
         """
 
+    def paused(self, paused: bool, why: str) -> None:
+        """The app's control topic told this worker to pause, or to process; ``why`` says since when it is paused.
+
+        Told once to each incarnation of the engine, and at each change.
+        """
+
     def ready(self, ready: bool, why: str) -> None:
         """Readiness changed; ``why`` says what is waited for, empty when ready."""
+
+    def entered(self, kind: str, name: str, at: Located | None = None) -> None:
+        """The engine begins what may take long: an agent, a step, a model, a call into Kafka. ``left`` follows.
+
+        Others may begin inside, each left before what it began in; what is not left ends with the next ``progress``.
+        ``at`` tells, as long as it runs, which records are worked on. In the engine's thread, as everything here.
+        """
+
+    def left(self) -> None:
+        """What was ``entered`` last is over, whether it returned or raised."""
 
     def progress(self) -> None:
         """The engine went once around its loop (the watchdog's sign of life)."""

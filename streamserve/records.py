@@ -90,6 +90,26 @@ class Coordinates(NamedTuple):
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
+class Span(NamedTuple):
+    """Records of one partition that are worked on together: those with offsets from ``first`` to ``last``."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.first}" + (f"-{self.last}" if self.last > self.first else "")
+
+
+class Located(Protocol):
+    """What is worked on, and can say where it came from when somebody asks, from any thread."""
+
+    def spans(self) -> Sequence[Span]:
+        """Return the records that are worked on now, one span per partition."""
+        ...
+
+
 class Origin(NamedTuple):
     """Whose doing a message is: the step, and the record that it had at hand."""
 
@@ -101,7 +121,8 @@ class ResultOrigin(NamedTuple):
     """Whose doing a message of ``size`` bytes is that a window came to, for a key and from a time on.
 
     Times are in milliseconds since the epoch (UTC). Of what a table's timer made for a key, ``window`` is the timer's
-    step and ``start_ms`` 0: when it was due makes no difference to what brokers take.
+    step and the message's topic, each of which has a limit of its own, and ``start_ms`` 0: when it was due makes no
+    difference to what brokers take.
     """
 
     window: str

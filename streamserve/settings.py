@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     state_dir: Path | None = None
     """The folder of tables on disk, each in ``<app>/<instance>/<table>-<partition>`` (default: the user's folder for
     state, ``~/.local/state/streamserve/tables`` on Linux). Each worker of a machine needs an instance name of its own
-    there. Deleting it costs a restore."""
+    there. Deleting it costs a restore. What a process leaves that died natively is in ``<app>/<instance>/crashes``."""
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-0", pattern=r"^[A-Za-z0-9._-]{1,120}$")
     """This worker's name in the consumer group (static membership): stable across restarts, unique in the app."""
     commit_interval: Duration = "100ms"
@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     """After this silence a topic at its end holds back neither the watermark nor what waits to be put in order."""
     shutdown_timeout: Duration = "30s"
     """How long outages may last before a worker that cannot go on stops."""
+    stall_timeout: Duration = "60s"
+    """How long the engine may stand still before ``/healthz`` fails: three times what a transaction may take, and more
+    than a first import of Feast and a large model. A batch of a slow model must take less."""
+    stall_restart: Duration = "5m"
+    """How long it may stand still before its process ends, with exit code 1, for others to start it again; ``0s``:
+    never. By default as long as Kafka's clients wait (``max.poll.interval.ms``) until the group gives its partitions
+    away."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0 takes a free one."""
@@ -73,7 +80,15 @@ class Settings(BaseSettings):
     """Whether ``/tables`` shows what the app's tables hold to whoever reaches the port."""
 
     @field_validator(
-        "commit_interval", "session_timeout", "transaction_timeout", "merge_wait", "idle_timeout", "shutdown_timeout"
+        *(
+            "commit_interval",
+            "session_timeout",
+            "transaction_timeout",
+            "merge_wait",
+            "idle_timeout",
+            "shutdown_timeout",
+        ),
+        *("stall_timeout", "stall_restart"),
     )
     @classmethod
     def _is_a_duration(cls, value: Duration) -> Duration:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import gc
 import os
 
+import prometheus_client
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.canaries import pytest_runtest_makereport
+
+__all__ = ["pytest_runtest_makereport"]
 
 settings.register_profile("streamserve", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 """No deadline, for the machine may be busy; in CI the same examples each time, so that a failure is the change's."""
@@ -19,6 +24,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 TOGETHER = ("tests/unit/flights/", "tests/integration/test_demo.py")
 """Tests below each of these share costly fixtures, or the machine: one process runs them all."""
 
+assert prometheus_client  # before Feast, whose import would point it to files of its own
+
+collect_ignore = ["benchmarks/peers/faust_copy.py", "benchmarks/peers/quix_copy.py"]
+"""Programs of other engines, which run in environments of their own."""
+
 gc.disable()  # until all is imported: there is nothing to collect yet
 
 
@@ -26,6 +36,13 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector leave out what was imported: it would walk through all of it again and again."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """Importing Feast says in the environment that metrics are shared between processes."""
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    monkeypatch.delenv("PROMETHEUS_MULTIPROCESS_DIR", raising=False)
 
 
 class _Together(LoadScopeScheduling):

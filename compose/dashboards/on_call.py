@@ -153,6 +153,17 @@ _ERRORS = Row(
             help_="on_error='skip', windows that had closed, and rows that a model refuses.",
         ),
         Panel(
+            title="Standing still",
+            unit="s",
+            queries=[
+                Query(
+                    f"max by (instance, call, topic, partition) ({select('streamserve_stalled_seconds')})",
+                    "{{instance}}: {{call}} at {{topic}}[{{partition}}]",
+                )
+            ],
+            help_="What an engine does that gives no sign of life, and for how long. Runbook: WorkerStalled.",
+        ),
+        Panel(
             title="Engine restarts in an hour",
             unit="none",
             queries=[Query(or_zero(ever("streamserve_restarts_total", "1h", by="reason")), "{{reason}}")],

@@ -19,7 +19,22 @@ __all__ = ["main"]
 
 _GROUPS = (
     *("demo", "new", "broker", "run", "check", "doctor", "graph"),
-    *("topics", "tables", "send", "read", "call", "lag", "offsets", "dead_letters", "transactions", "bench"),
+    *(
+        "topics",
+        "tables",
+        "send",
+        "read",
+        "call",
+        "status",
+        "pause",
+        "resume",
+        "lag",
+        "offsets",
+        "dead_letters",
+        "transactions",
+        "verify",
+        "bench",
+    ),
 )
 """The modules, in the order of their help."""
 

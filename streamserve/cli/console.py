@@ -42,7 +42,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     table = Table(*columns, title=title, title_justify="left", header_style="bold")
     for number, column in enumerate(table.columns):
         column.overflow = "fold"
-        if rows and isinstance(rows[0][number], int):
+        if any(isinstance(row[number], int) for row in rows):
             column.justify = "right"
     for row in rows:
         table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from streamserve.dataflow.planning.plan import Plan
     from streamserve.ops.dead_letters import DeadLetter, Edit, Outcome, Wanted
+    from streamserve.records import Coordinates
     from streamserve.settings import Settings
 
 Reason = Annotated[
@@ -35,7 +36,7 @@ Place = Annotated[
 ]
 Places = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PARTITION@OFFSET]...", help="Which, by their places, as list shows them."),
+    typer.Argument(metavar="PARTITION@OFFSET", help="Which, by their places, as list shows them."),
 ]
 Payload = Annotated[bool, typer.Option("--payload", help="Show key and value too: they may hold personal data.")]
 Everything = Annotated[bool, typer.Option("--all", help="All dead letters that were not replayed yet.")]
@@ -93,15 +94,15 @@ def list_command(
     if as_json:
         print_json({"dead_letters": count, "shown": facts})
         return
-    columns = ("topic", "partition", "offset", "time", "step", "reason", "message", "source", "replays")
-    rows = [
-        tuple({**one, "source": letter.came_from}[column] for column in columns)
-        for one, letter in zip(facts, letters, strict=True)
-    ]
-    if not rows:
+    if not letters:
         typer.echo("no dead letters")
         return
-    print_table(columns, rows, title=f"{count:,} dead letters")
+    columns = ("place", "time", "step", "reason", "message", "source", "replays")
+    rows = [
+        (_placed(one.at), fact["time"], one.step, one.reason, one.message, one.came_from, one.replays)
+        for one, fact in zip(letters, facts, strict=True)
+    ]
+    print_table(columns, rows, title=f"{plan.dead_letter_topic}: {count:,}")
     if count > len(letters):
         note(f"these are the newest {len(letters):,}; --limit shows more, --since, --reason and --step choose")
 
@@ -263,6 +264,11 @@ def _wanted(reason: str | None, step: str | None, since: str | None, places: Seq
 
     when = None if since is None else instant(since, hint="--since")
     return Wanted(reason, step, when, frozenset(map(_place, places or ())))
+
+
+def _placed(at: Coordinates) -> str:
+    """Return a place as it may be typed."""
+    return f"{at.partition}@{at.offset}"
 
 
 def _place(text: str) -> tuple[int, int]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AppToExamine = Annotated[
     str | None,
     typer.Argument(
-        metavar="[MODULE:APP]",
+        metavar="MODULE:APP",
         help="The app; without one, only this machine and the brokers are looked at.",
         show_default=False,
         autocompletion=complete_apps,

@@ -62,4 +62,4 @@ def _show(lags: list[PartitionLag], *, as_json: bool) -> None:
         (one.topic, one.partition, "never" if one.committed is None else one.committed, one.end, one.lag)
         for one in lags
     ]
-    print_table(("topic", "partition", "committed", "end", "lag"), rows, title=f"{total} records wait")
+    print_table(("topic", "partition", "committed", "end", "lag"), rows, title=f"waiting: {total:,}")

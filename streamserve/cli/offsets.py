@@ -75,7 +75,8 @@ def show(name: AppName, brokers: Brokers = None, as_json: AsJson = False) -> Non
         print_json(facts)
         return
     columns = ("topic", "partition", "committed", "beginning", "end", "waiting", "watermark", "instance", "state_from")
-    print_table(columns, [[fact[column] for column in columns] for fact in facts])
+    told = [{**fact, "committed": _told(fact["committed"])} for fact in facts]
+    print_table(columns, [[fact[column] for column in columns] for fact in told])
     for one in found:
         if one.trouble is not None:
             note(f"{one.topic}[{one.partition}]: {one.trouble}")
@@ -96,10 +97,9 @@ def reset_command(
 
     State does not go back with the offsets: what is read again is counted again in tables, labels, detectors and open
     windows, and its outputs are written again; windows that have closed stay closed. What is passed over is never
-    processed. With --empty-state, for all
-    partitions only, changelogs are deleted and made anew: with --to earliest that is a run from the beginning, whose
-    outputs stand behind the old ones. Topics that the app writes for itself (regrouped ones) stay where they are
-    unless --topic names them, since their sources fill them again.
+    processed. With --empty-state, for all partitions only, changelogs are deleted and made anew: with --to earliest
+    that is a run from the beginning, whose outputs stand behind the old ones. Topics that the app writes for itself
+    (regrouped ones) stay where they are unless --topic names them, since their sources fill them again.
 
     Example: streamserve offsets reset payments:app --to 2026-01-31T12:00 --yes
     """
@@ -128,7 +128,7 @@ def _print(moves: Sequence[Move], *, done: bool) -> None:
     rows = [
         (
             *(move.at.place),
-            "never" if move.at.committed is None else move.at.committed,
+            _told(move.at.committed),
             move.to,
             max(0, move.again),
             max(0, -move.again),
@@ -136,6 +136,10 @@ def _print(moves: Sequence[Move], *, done: bool) -> None:
         for move in moves
     ]
     print_table(columns, rows, title="set" if done else "would be set")
+
+
+def _told(committed: int | None) -> object:
+    return "never" if committed is None else committed
 
 
 def _tell(plan: Plan, moves: Sequence[Move], *, empty: bool, done: bool) -> None:

@@ -23,7 +23,7 @@ TopicName = Annotated[
     ),
 ]
 Event = Annotated[
-    str, typer.Argument(metavar="[EVENT]", help="The event as JSON, or - for one in each line of standard input.")
+    str, typer.Argument(metavar="EVENT", help="The event as JSON, or - for one in each line of standard input.")
 ]
 Key = Annotated[
     str | None, typer.Option(help="The record's key (default: the topic's own, from the event).", show_default=False)

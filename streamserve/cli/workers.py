@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -68,6 +69,15 @@ def _milliseconds(settings: Settings) -> str:
 
 
 def _told(instance: str, event: ChildEvent) -> str:
-    code = "" if event.code is None else f", exit status {event.code}"
+    code = "" if event.code is None else f", {_ended_by(event.code)}"
     delay = f", again in {event.delay_s:g} s" if event.delay_s else ""
     return f"{instance}: {event.what} (process {event.pid}{code}{delay})"
+
+
+def _ended_by(code: int) -> str:
+    """Return what an exit status says.
+
+    >>> _ended_by(1), _ended_by(-11)
+    ('exit status 1', 'SIGSEGV')
+    """
+    return signal.Signals(-code).name if -code in set(signal.Signals) else f"exit status {code}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from streamserve.errors import RecordError
 from streamserve.kafka.marks import Progress, TopicPartitionKey
-from streamserve.records import Coordinates, Emission, Headers, RawRecord, ResultOrigin, to_datetime
+from streamserve.records import Coordinates, Emission, Headers, RawRecord, ResultOrigin, Span, to_datetime
 from streamserve.state.timers import TimerClock
 
 T = TypeVar("T")
@@ -103,6 +103,26 @@ def runs_of(partitions: Sequence[int]) -> list[Run]:
     return runs
 
 
+def spans_of(records: Sequence[RawRecord]) -> list[Span]:
+    """Return the least and the largest offset of ``records`` in each partition."""
+    offsets: dict[tuple[str, int], list[int]] = {}
+    for record in records:
+        at = coordinates_of(record)
+        offsets.setdefault((at.topic, at.partition), []).append(at.offset)
+    return [Span(topic, partition, min(of), max(of)) for (topic, partition), of in offsets.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Records that are being decoded (``Located``)."""
+
+    records: Sequence[RawRecord]
+
+    def spans(self) -> Sequence[Span]:
+        """Return where they stand."""
+        return spans_of(self.records)
+
+
 @dataclass(slots=True)
 class RecordBatch:
     """Decoded records of one part, in the order in which they are processed (per partition: the input's).
@@ -148,9 +168,25 @@ class RecordBatch:
             windows={name: [column[row] for row in rows] for name, column in self.windows.items()},
         )
 
+    def spans(self) -> Sequence[Span]:
+        """Return where its rows stand in Kafka."""
+        return spans_of(self.records)
+
     def runs(self) -> list[Run]:
         """Return the runs of rows from one partition; records come in long runs, so there are few."""
         return runs_of(self.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class InAgent:
+    """A batch that an agent works on (``Located``); ``running`` gives the records whose code runs now, if any is."""
+
+    batch: RecordBatch
+    running: Callable[[], Sequence[RawRecord]]
+
+    def spans(self) -> Sequence[Span]:
+        """Return where the records that run stand, or else those of the batch."""
+        return spans_of(self.running() or self.batch.records)
 
 
 @dataclass(frozen=True, slots=True)

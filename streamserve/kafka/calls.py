@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeAlias, TypeVar
 
 from streamserve.kafka.clients import KAFKA_CLIENTS, Clients
+from streamserve.observer import Observer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,8 +42,14 @@ CALL_NAMES = (
 """The names, in the order of a worker's life: the crash points that tests enumerate."""
 
 
+_QUICK = frozenset({"producer.begin_transaction", "producer.produce"})
+"""They ask nobody, and are called once per message where messages differ."""
+
+
 class Calls:
     """Runs named Kafka calls between the two sides of a hook, on clients made by ``clients``.
+
+    ``observer`` is told of those that wait for an answer, in the thread that calls.
 
     >>> seen = []
     >>> Calls(lambda name, when: seen.append((name, when)))("consumer.poll", len, "abc")
@@ -51,12 +58,25 @@ class Calls:
     [('consumer.poll', 'before'), ('consumer.poll', 'after')]
     """
 
-    def __init__(self, hook: Hook | None = None, clients: Clients = KAFKA_CLIENTS) -> None:
+    def __init__(
+        self, hook: Hook | None = None, clients: Clients = KAFKA_CLIENTS, observer: Observer | None = None
+    ) -> None:
         self._hook = hook
         self.clients = clients
+        self._observer = observer
 
     def __call__(self, name: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run ``call``; the hook sees it before and, when it returned, after."""
+        if self._observer is None or name in _QUICK:
+            return self._between(name, call, *args, **kwargs)
+        self._observer.entered("call", name)
+        try:
+            return self._between(name, call, *args, **kwargs)
+        finally:
+            self._observer.left()
+
+    def _between(self, name: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run ``call`` between the two sides of the hook."""
         if self._hook is None:
             return call(*args, **kwargs)
         self._hook(name, "before")

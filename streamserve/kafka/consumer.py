@@ -272,6 +272,11 @@ class GroupConsumer:
             with translated("pause", self._brokers):
                 self._consumer.pause(places)
 
+    def rest(self, partitions: Iterable[TopicPartitionKey]) -> None:
+        """Fetch nothing of ``partitions`` until ``start`` says where to go on; what comes meanwhile is unknown."""
+        self.pause(partitions)
+        self._at_end.clear()
+
     def resume(self, partitions: Iterable[TopicPartitionKey]) -> None:
         """Go on fetching ``partitions`` where they were paused."""
         places = [TopicPartition(topic, partition) for topic, partition in partitions]

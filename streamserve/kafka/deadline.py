@@ -13,12 +13,21 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from streamserve.kafka.errors import failure_named
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Answer(Protocol[R_co]):
+    """Waits for a call that is under way."""
+
+    def __call__(self, seconds: float = ...) -> R_co:
+        """Return what the call returns, or raise what it raises; ``_TIMED_OUT`` if it takes longer than ``seconds``."""
+        ...
 
 
 class Deadline:
@@ -44,18 +53,21 @@ class Deadline:
         """
         return self.start(call, *args, **kwargs)()
 
-    def start(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Callable[[], R]:
-        """Let ``call`` begin; what is returned waits for its end, once, as if it had been called just then."""
+    def start(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Answer[R]:
+        """Let ``call`` begin; what is returned waits for its end, once, as if it had been called just then.
+
+        Given a number of seconds, it waits no longer than that.
+        """
         runner = self._runner or _Runner()
         self._runner = None
         runner.begin(partial(call, *args, **kwargs))
 
-        def wait() -> R:
+        def wait(seconds: float = self._seconds) -> R:
             try:
-                result, error = runner.wait(self._seconds)
+                result, error = runner.wait(seconds)
             except Empty:
                 runner.end()  # when the call ends after all
-                raise failure_named("_TIMED_OUT", f"the client did not come back within {self._seconds:g} s") from None
+                raise failure_named("_TIMED_OUT", f"the client did not come back within {seconds:g} s") from None
             self._runner = runner
             if error is not None:
                 raise error

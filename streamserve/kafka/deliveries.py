@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from confluent_kafka import KafkaError, Message
 
-from streamserve.errors import ConfigurationError, EngineRestart, TransactionAborted
+from streamserve.errors import ConfigurationError, EngineRestart, ProducerFenced, TransactionAborted
 from streamserve.kafka.errors import refusal
 from streamserve.kafka.quarantine import Quarantine
 from streamserve.records import Origin, ResultOrigin
@@ -79,7 +79,8 @@ class Deliveries:
                 self._quarantine.careful = True
             else:
                 self._blame(maker, topic, "message")
-        return TransactionAborted(f"{doing}: {error.str()} ({error.name()})")
+        kind = ProducerFenced if error.code() == KafkaError._FENCED else TransactionAborted  # noqa: SLF001 - librdkafka's public code
+        return kind(f"{doing}: {error.str()} ({error.name()})")
 
     def check(self, doing: str) -> None:
         """Make sure that nothing was refused.

@@ -84,7 +84,8 @@ class GroupOffsets:
         self._brokers = settings.bootstrap_servers
         self._seconds = min(_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
         with translated("open an admin client", self._brokers):
-            self._client: Any = clients.admin(common_config(settings))  # its futures are untyped
+            config = {"log_level": 0, **common_config(settings)}  # what fails is raised
+            self._client: Any = clients.admin(config)  # its futures are untyped
 
     def look(self, topics: Sequence[str]) -> list[PartitionOffsets]:
         """Return where the group stands in every partition of ``topics``; offsets are the *stable* ones."""

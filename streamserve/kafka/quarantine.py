@@ -41,7 +41,19 @@ class Quarantine:
 
     They are kept while the process lives: one that is written at every change is only going to grow.
     """
+    piece: int | None = None
+    """The largest batch while records are looked for that end the process; ``None``: as large as the settings say."""
     _named: bool = False
+
+    def batch_limit(self, usual: int) -> int:
+        """Return how many records may be taken at once, where there is nothing to look for ``usual`` ones.
+
+        >>> Quarantine().batch_limit(4096), Quarantine(piece=64).batch_limit(4096)
+        (4096, 64)
+        """
+        if self.one_by_one:
+            return 1
+        return usual if self.piece is None else min(usual, self.piece)
 
     @property
     def sends_alone(self) -> bool:

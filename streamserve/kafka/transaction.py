@@ -44,6 +44,9 @@ SLOW_COMMIT_SECONDS = 5.0
 _CLOSE_SECONDS = 10.0
 _ABORT_SECONDS = 5.0
 _STALL_SECONDS = 12.0
+_ANSWER_SECONDS = 1.0
+"""How long positions are waited for that will not be committed. Where a transaction breaks while they are on their way,
+librdkafka may drop the broker's answer, and tell the caller nothing before the call's own time is up."""
 
 
 class Transaction:
@@ -194,7 +197,7 @@ class Transaction:
             self._flush()
         except BaseException:
             with suppress(KafkaException):  # it follows from what the flush met
-                answer()
+                answer(_ANSWER_SECONDS)
             raise
         answer()
 

@@ -1,8 +1,34 @@
 """Health of a worker: is it making progress, and is it ready?
 
-*Healthy* means that the engine went around its loop within a deadline. A stall is named by its cause: what the engine
-finished last, for how long it has stood, and where its thread is. *Ready* means that nothing is waited for:
-partitions are assigned, their state is restored, each model gave its golden answer.
+*Healthy* means that the engine gave a sign of life within a deadline: it went around its loop, or began or left an
+agent, a step, a model, a call into Kafka. A stall is named by its cause: what the engine does, to which records, for
+how long, and where its thread is. *Ready* means that nothing is waited for: partitions are assigned, their state is
+restored, each model gave its golden answer.
+
+Nothing can interrupt what stands still inside a library, so a watchdog can only tell of it, and end the process. What
+waits for others has a time-out of its own, after which the engine starts again from what is committed:
+
+=============================================  ========================================================================
+what blocks                                    how long it may take
+=============================================  ========================================================================
+``consumer.poll``                              50 ms; what a rebalance does inside it: as the calls that it makes
+``consumer.committed``                         2 s, and asked again, for as long as ``kafka.patience`` says
+``consumer.offsets_for_times``                 2 s
+``consumer.beginning``, ``stable_end``         10 s; so ``group.*``, ``changelog.high_watermark``, looking at topics
+``changelog.read``                             50 ms, turn by turn
+``fence.init_transactions``                    10 s
+``producer.init_transactions``                 30 s, or ``shutdown_timeout`` if that is less
+a full queue of messages, ``producer.flush``   15 s
+``producer.send_offsets``                      10 s, and 12 s if the client does not keep to it (``kafka.deadline``)
+``producer.abort_transaction``                 5 s, and 12 s in the same way
+``producer.commit_transaction``                10 s; beyond 5 s its outcome counts as unknown
+``consumer.close``                             the client's own; after it nothing is lost
+reading features, pushes to Feast              the online store's own; none here
+models, agents, operators, codecs, timers,     none: Python and native code cannot be interrupted
+lifespans
+=============================================  ========================================================================
+
+What has no time-out, or does not keep it, is what the watchdog is for.
 """
 
 from __future__ import annotations
@@ -13,34 +39,61 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
+from typing import NamedTuple, Protocol
 
 from streamserve.clock import Clock, SystemClock
 from streamserve.errors import ConfigurationError
 from streamserve.observer import Observer
+from streamserve.records import Located, Span
 
 _STACK_FRAMES = 30
+
+
+class _Doing(NamedTuple):
+    """What the engine began and has not left."""
+
+    kind: str
+    name: str
+    at: Located | None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
     """Whether the engine moves.
 
-    ``seconds`` have passed since its last sign of life, ``step`` is what it finished last. ``stack`` is where the
-    engine's thread stands, outermost frame first, as ``file:line in function``; empty while healthy.
+    ``seconds`` have passed since its last sign of life, ``step`` is what it finished last. The rest is empty while
+    healthy: ``doing`` is what it does, outermost first, such as ``("agent predict", "features delay_v1")``, ``at``
+    where the records stand that it does it to, ``stack`` where its thread stands, outermost frame first, as
+    ``file:line in function``.
     """
 
     healthy: bool
     seconds: float
     step: str
     stack: tuple[str, ...] = ()
+    doing: tuple[str, ...] = ()
+    at: tuple[Span, ...] = ()
+    paused: bool = False
+    """Whether the app is told to pause: its workers move all the same, and stay in their group."""
+
+    @property
+    def call(self) -> str:
+        """Return the innermost of what the engine does; between two of them, ``engine``."""
+        return self.doing[-1] if self.doing else "engine"
 
     def as_dict(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {
             "healthy": self.healthy,
             "seconds_since_progress": round(self.seconds, 3),
+            "doing": list(self.doing),
+            "at": list(map(str, self.at)),
             "last_step": self.step,
             "stack": list(self.stack),
+            "paused": self.paused,
         }
 
 
@@ -84,14 +137,17 @@ class Health(Observer):
     ) -> None:
         if deadline_s <= 0:
             raise ConfigurationError(f"the health deadline is {deadline_s} s; it must be positive")
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
+        """Seconds without a sign of life that make a stall."""
         self._clock: Clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._waiting = {"assigned": "partitions from the consumer group"}
         self._waiting |= {f"model {model}": "its golden answer" for model in models}
         self._step = "start"
+        self._paused = False
         self._alive_at = self._clock.monotonic()
         self._thread = threading.main_thread().ident
+        self._doing: list[_Doing] = []
 
     def wait_for(self, name: str, why: str) -> None:
         """Hold the worker unready until ``done(name)``."""
@@ -111,11 +167,28 @@ class Health(Observer):
     def liveness(self) -> Liveness:
         """Return whether the engine gave a sign of life within the deadline, and where it stands if not."""
         seconds = self._clock.monotonic() - self._alive_at
-        healthy = seconds <= self._deadline_s
-        return Liveness(healthy, seconds, self._step, () if healthy else _stack_of(self._thread))
+        if seconds <= self.deadline_s:
+            return Liveness(True, seconds, self._step, paused=self._paused)
+        doing = tuple(self._doing)
+        located = next((each.at for each in reversed(doing) if each.at is not None), None)
+        at = () if located is None else tuple(located.spans())
+        stack = _stack_of(self._thread)
+        return Liveness(False, seconds, self._step, stack, tuple(map(str, doing)), at, paused=self._paused)
+
+    def entered(self, kind: str, name: str, at: Located | None = None) -> None:
+        """Note a sign of life, and what begins."""
+        self._doing.append(_Doing(kind, name, at))
+        self._alive_at = self._clock.monotonic()
+
+    def left(self) -> None:
+        """Note a sign of life, and what is over."""
+        if self._doing:
+            self._doing.pop()
+        self._alive_at = self._clock.monotonic()
 
     def progress(self) -> None:
-        """Note a sign of life, and the thread that gives it."""
+        """Note a sign of life, and the thread that gives it; nothing is in hand any more."""
+        self._doing.clear()
         self._alive_at = self._clock.monotonic()
         self._thread = threading.get_ident()
 
@@ -153,6 +226,11 @@ class Health(Observer):
         del version, sha256, batch_size
         self.done(f"model {model}")
 
+    def paused(self, paused: bool, why: str) -> None:
+        """Note it; readiness tells why."""
+        del why
+        self._paused = paused
+
     def ready(self, ready: bool, why: str) -> None:
         """Take the engine's own word."""
         if ready:
@@ -162,13 +240,41 @@ class Health(Observer):
             self.wait_for("engine", why)
 
 
-class Watchdog:
-    """Calls ``on_stall`` once for each stall, from a daemon thread, so that logs name it without a scrape."""
+class StallListener(Protocol):
+    """Who wants to know of stalls; called in the watchdog's thread."""
 
-    def __init__(self, health: Health, on_stall: Callable[[Liveness], None], *, interval_s: float = 5.0) -> None:
+    def stalled(self, liveness: Liveness) -> None:
+        """The engine stands still; told once for each stall."""
+
+    def standing(self, liveness: Liveness) -> None:
+        """The engine still stands; told again and again."""
+
+    def moving(self, seconds: float) -> None:
+        """The engine goes on, after it stood for about ``seconds``."""
+
+
+class Watchdog:
+    """Tells ``listeners`` of stalls from a daemon thread, so that logs name them without a scrape.
+
+    It looks every ``interval_s``, and takes for a stall what it sees in two looks that follow each other: a process
+    that was paused is given the time to go on. When the engine stood for ``hopeless_s`` (0: never) in its eyes,
+    ``give_up`` is called, once.
+    """
+
+    def __init__(
+        self,
+        health: Health,
+        listeners: Sequence[StallListener],
+        *,
+        interval_s: float = 5.0,
+        hopeless_s: float = 0.0,
+        give_up: Callable[[Liveness], None] | None = None,
+    ) -> None:
         self._health = health
-        self._on_stall = on_stall
+        self._listeners = listeners
         self._interval_s = interval_s
+        self._hopeless_s = hopeless_s
+        self._give_up = give_up
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="streamserve-watchdog", daemon=True)
 
@@ -182,12 +288,31 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        told = False
+        seen, stood = 0, 0.0
         while not self._stopped.wait(self._interval_s):
             liveness = self._health.liveness()
-            if not liveness.healthy and not told:
-                self._on_stall(liveness)
-            told = not liveness.healthy
+            if liveness.healthy:
+                if seen > 1:
+                    self._tell(lambda listener, stood=stood: listener.moving(stood))
+                seen, stood = 0, 0.0
+                continue
+            seen, stood = seen + 1, liveness.seconds
+            self._look_at(liveness, seen)
+
+    def _look_at(self, liveness: Liveness, seen: int) -> None:
+        """Tell of a stall that was ``seen`` so many times, and give up in the end."""
+        if seen == 2:  # noqa: PLR2004 - one look may be the first after a pause
+            self._tell(lambda listener: listener.stalled(liveness))
+        if seen > 1:
+            self._tell(lambda listener: listener.standing(liveness))
+        watched_s = self._health.deadline_s + seen * self._interval_s
+        if self._give_up is not None and self._hopeless_s and watched_s >= self._hopeless_s:
+            give_up, self._give_up = self._give_up, None
+            give_up(liveness)
+
+    def _tell(self, tell: Callable[[StallListener], None]) -> None:
+        for listener in self._listeners:
+            tell(listener)
 
 
 def _stack_of(thread: int | None) -> tuple[str, ...]:

@@ -147,6 +147,7 @@ class LoggingObserver(Observer):
         self._kinds: dict[tuple[object, ...], _Repeated] = {}
         self._untold = False
         self._recovering_from: str | None = None
+        self._paused = False
 
     def dead_lettered(self, step: str, reason: str, records: int, message: str = "") -> None:
         """Sum the dead letters of one step and reason; the message is the last's, which names no values."""
@@ -228,9 +229,27 @@ class LoggingObserver(Observer):
         elif why != self._recovering_from:
             self._add(logging.WARNING, "not ready", latest={"why": why})
 
+    def paused(self, paused: bool, why: str) -> None:
+        """Tell that the app goes on; readiness tells that it is paused."""
+        del why
+        if self._paused and not paused:
+            self._add(logging.INFO, "resumed")
+        self._paused = paused
+
     def stalled(self, liveness: Liveness) -> None:
-        """Tell of a stall with its cause; made for ``Watchdog``, whose thread may call it."""
+        """Tell of a stall with its cause (a ``StallListener``, in the watchdog's thread)."""
         self._log.log(logging.ERROR, "stalled", **liveness.as_dict())
+
+    def standing(self, liveness: Liveness) -> None:
+        """Say nothing again."""
+
+    def moving(self, seconds: float) -> None:
+        """Tell that it is over."""
+        self._log.log(logging.WARNING, "goes on", stood_seconds=round(seconds, 1))
+
+    def gave_up(self, liveness: Liveness) -> None:
+        """Tell that the process ends because of a stall."""
+        self._log.log(logging.CRITICAL, "stalled for too long: the process ends", **liveness.as_dict())
 
     def progress(self) -> None:
         """Tell the sums whose interval has passed."""

@@ -28,6 +28,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streamserve.observer import Observer, Observers
+from streamserve.ops.health import Liveness
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of what ``PrometheusObserver.render`` returns."""
@@ -107,6 +108,8 @@ class PrometheusObserver(Observers):
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         _gauge(self.registry, "app_info", "The app that this worker runs.", "app").labels(app).set(1)
+        self.stalls = StallMetrics(self.registry)
+        """To be told of stalls by the watchdog."""
         _gauge(self.registry, "build_info", "The release that this worker runs.", "version").labels(_release()).set(1)
         super().__init__(
             [
@@ -234,6 +237,7 @@ class _CommitMetrics(Observer):
         )
         self._restarts = _counter(registry, "restarts", "Recoveries of the engine, by what ended it.", "reason")
         self._ready = _gauge(registry, "ready", "1 while the worker is ready to serve, else 0.")
+        self._paused = _gauge(registry, "paused", "1 while the app is told to pause, else 0.")
         self._turns = _counter(registry, "loop_turns", "Times that the engine went around its loop.")
 
     def committed(self, records: int, seconds: float) -> None:
@@ -253,8 +257,52 @@ class _CommitMetrics(Observer):
         del why
         self._ready.set(ready)
 
+    def paused(self, paused: bool, why: str) -> None:
+        del why
+        self._paused.set(paused)
+
     def progress(self) -> None:
         self._turns.inc()
+
+
+class StallMetrics:
+    """Whether the engine stands still, and what it does (a ``StallListener``); and whether it died before.
+
+    The series that names call and place exists while it stands: one, with the offset of the first record in hand.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._crashes = _gauge(registry, "crashes", "Native deaths before this process that are being looked into.")
+        self._stalled = _gauge(registry, "stalled", "1 while the engine stands still, else 0.")
+        self._stalls = _counter(registry, "stalls", "Times that the engine stood still, by what it did.", "call")
+        self._seconds = _gauge(
+            registry,
+            "stalled_seconds",
+            "How long the engine has stood, and at what.",
+            *("call", "agent", "topic", "partition", "offset"),
+        )
+
+    def ask_crashes(self, deaths: Callable[[], int]) -> None:
+        """Ask ``deaths`` at each scrape how many of this worker's processes died natively."""
+        self._crashes.set_function(deaths)
+
+    def stalled(self, liveness: Liveness) -> None:
+        """Count the stall."""
+        self._stalled.set(1)
+        self._stalls.labels(liveness.call).inc()
+
+    def standing(self, liveness: Liveness) -> None:
+        """Show how long it has lasted."""
+        agent = next((each.removeprefix("agent ") for each in liveness.doing if each.startswith("agent ")), "")
+        place = map(str, liveness.at[0][:3]) if liveness.at else ("", "", "")
+        self._seconds.clear()
+        self._seconds.labels(liveness.call, agent, *place).set(liveness.seconds)
+
+    def moving(self, seconds: float) -> None:
+        """Show that it is over."""
+        del seconds
+        self._stalled.set(0)
+        self._seconds.clear()
 
 
 class _AssignmentMetrics(Observer):

@@ -1,8 +1,8 @@
 """Setting an app's committed offsets: what would become of each partition, and doing it.
 
-Offsets are set, state is not: records that are read again are counted again in tables, labels, detectors and windows
-that are open, and their outputs come again. Windows that have closed stay closed: a window's own state knows how far
-time has come. ``empty`` begins with empty state instead.
+Offsets are set, state is not: records that are read again are counted again in tables, labels and detectors, and their
+outputs come again. A window's own state knows how far time has come: those that have closed stay closed, and open ones
+count again only what is not older than that, less their grace. ``empty`` begins with empty state instead.
 
 The marks beside the offsets are written anew. What they say of event time goes, in every partition group that is
 touched and in the topics between the parts of the app: records read again would count as late otherwise. Where state

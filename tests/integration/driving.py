@@ -6,26 +6,33 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from streamserve.errors import OutageError, TopicError
 from streamserve.inference.registry import Registry
 from streamserve.testing.checks import Report, check_app, end_offsets, read_topic
 from streamserve.testing.faults import FAULT_VARIABLE
+from tests.canaries import KAFKA_SECRET, PERSON, refuse_leaks
 from tests.integration.apps.topologies import MODEL, Event, inputs_of, output_of
-from tests.integration.worker_main import LISTENS, run_worker
+from tests.integration.worker_main import LISTENS, metrics_of, run_worker, told_of
 from tests.unit.inference.onnx_models import float_package
 
 FORKS = multiprocessing.get_context("forkserver")
 """Forks workers from a server that has imported the engine already: imports take longer than these tests' work."""
 FORKS.set_forkserver_preload(["tests.integration.worker_main", "streamserve.inference.onnx", "river.drift"])
+SPAWNED = multiprocessing.get_context("spawn")
+"""Starts workers that import everything themselves, as they do outside of tests."""
 
+PLANTED = f',"card":"{PERSON}"}}'.encode()
+"""Ends each event with a personal value, which no app knows of."""
 START = datetime(2024, 1, 1, tzinfo=UTC)
 FAST = {"STREAMSERVE_SESSION_TIMEOUT": "6s", "STREAMSERVE_TRANSACTION_TIMEOUT": "10s"}
 """Time-outs short enough for tests; the broker takes no shorter session."""
@@ -67,7 +74,7 @@ def uid_of(value: bytes) -> int:
 class WorkerProcess:
     """A worker that runs on its own; ``log`` is its standard output and error."""
 
-    process: ForkServerProcess
+    process: ForkServerProcess | SpawnProcess
     log: Path
 
     @property
@@ -109,6 +116,7 @@ class Driver:
     folder: Path
     partitions: int = 2
     workers: list[WorkerProcess] = field(default_factory=list[WorkerProcess])
+    processes: ForkServerContext | SpawnContext = FORKS
 
     @property
     def inputs(self) -> list[str]:
@@ -139,7 +147,7 @@ class Driver:
         """Write events under their users, and bytes as they are, to ``topic`` (default: the first input)."""
         producer = Producer({"bootstrap.servers": self.brokers, "partitioner": "murmur2_random", "linger.ms": 5})
         for item in items:
-            value = item if isinstance(item, bytes) else msgspec.json.encode(item)
+            value = item if isinstance(item, bytes) else msgspec.json.encode(item)[:-1] + PLANTED
             key = item.user.encode() if isinstance(item, Event) else b"user-0"
             producer.produce(topic or self.inputs[0], value, key)
         assert producer.flush(30) == 0
@@ -149,28 +157,35 @@ class Driver:
         environment = {
             **FAST,
             "STREAMSERVE_BOOTSTRAP_SERVERS": self.brokers,
+            "STREAMSERVE_KAFKA": json.dumps(dict(KAFKA_SECRET)),
             **{f"STREAMSERVE_{name.upper()}": value for name, value in settings.items()},
             "STREAMSERVE_INSTANCE": instance,
             FAULT_VARIABLE: fault,
         }
-        process = FORKS.Process(target=run_worker, args=(self.topology, self.app, self.folder, environment, log))
+        process = self.processes.Process(
+            target=run_worker, args=(self.topology, self.app, self.folder, environment, log)
+        )
         log.touch()
         process.start()
         worker = WorkerProcess(process, log)
         self.workers.append(worker)
         return worker
 
-    def behind(self) -> int:
-        """Return how many records of the inputs are not committed."""
-        ends = end_offsets(self.brokers, self.inputs)
-        done = self._committed(ends)
-        return sum(end - done.get(place, 0) for place, end in ends.items())
+    def written(self) -> dict[tuple[str, int], int]:
+        """Return where each partition of the inputs ends now."""
+        return end_offsets(self.brokers, self.inputs)
+
+    def behind(self, written: Mapping[tuple[str, int], int] | None = None) -> int:
+        """Return how many records of the inputs, or of what was ``written`` to them, are not committed."""
+        ends = self.written() if written is None else written
+        done = self.committed_of(ends)
+        return sum(max(0, end - done.get(place, 0)) for place, end in ends.items())
 
     def committed(self) -> int:
         """Return how many records of the inputs are committed."""
-        return sum(self._committed(end_offsets(self.brokers, self.inputs)).values())
+        return sum(self.committed_of(self.written()).values())
 
-    def _committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    def committed_of(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Ask once, as a consumer outside the group does: waits for what is unstable; empty where nobody answers."""
         reader = Consumer({"bootstrap.servers": self.brokers, "group.id": self.app})
         try:
@@ -221,3 +236,14 @@ class Driver:
         for worker in self.workers:
             if worker.running:
                 worker.kill()
+        self._refuse_leaks()
+
+    def _refuse_leaks(self) -> None:
+        """Look for what was planted where operators look: in logs, metrics and headers of dead letters."""
+        for worker in self.workers:
+            for file in (worker.log, told_of(worker.log), metrics_of(worker.log)):
+                if file.exists():
+                    refuse_leaks(file.name, file.read_text(errors="replace"))
+        with suppress(OutageError, TopicError, KafkaException):  # tests end brokers as well
+            letters = read_topic(self.brokers, self.dead_letters, deadline_s=5) if self.workers else []
+            refuse_leaks("the header of a dead letter", "\n".join(str(letter.headers) for letter in letters))

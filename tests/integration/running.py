@@ -21,9 +21,12 @@ from streamserve.dataflow.running.worker import Worker
 from streamserve.dataflow.runtime import OpenReader
 from streamserve.kafka.admin import Admin
 from streamserve.kafka.calls import Hook
-from streamserve.observer import Observer
+from streamserve.observer import Observer, Observers
+from streamserve.ops.logging import LoggingObserver
+from streamserve.ops.metrics import PrometheusObserver
 from streamserve.settings import Settings, load_settings
 from streamserve.testing.checks import ReadRecord, read_topic
+from tests.canaries import KAFKA_SECRET, refuse_leaks
 
 PATIENCE_SECONDS = 60.0
 
@@ -71,6 +74,16 @@ class Recorder(Observer):
             self.changed.notify_all()
 
 
+class Overheard:
+    """Keeps what a worker logs."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, level: int, event: str, /, **fields: object) -> None:
+        self.lines.append(f"{level} {event} {fields}")
+
+
 class Running:
     """A worker on a thread of its own. Leaving the block stops it and raises what ended it."""
 
@@ -86,7 +99,9 @@ class Running:
     ) -> None:
         self.recorder = Recorder()
         settings = settings_of(app, brokers, **more)
-        self.worker = Worker(app.plan(), settings, observer=self.recorder, readers=readers, hook=hook, clock=clock)
+        self._metrics, self._log = PrometheusObserver(app.name), Overheard()
+        observer = Observers([self.recorder, self._metrics, LoggingObserver(self._log)])
+        self.worker = Worker(app.plan(), settings, observer=observer, readers=readers, hook=hook, clock=clock)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=app.name)
 
@@ -107,6 +122,9 @@ class Running:
         self._thread.join(PATIENCE_SECONDS)
         if self._thread.is_alive():
             raise TimeoutError(f"the worker did not stop; {stacks()}")
+        refuse_leaks("/metrics", self._metrics.render().decode())
+        refuse_leaks("the log", "\n".join(self._log.lines))
+        refuse_leaks("what ended the worker", str(self._failure))
         if self._failure is not None:
             raise self._failure
 
@@ -160,8 +178,10 @@ def copying(name: str) -> App:
 
 
 def settings_of(app: App, brokers: str, **more: Any) -> Settings:
-    """Return the settings of a test's only worker."""
-    return load_settings(app.settings, {"bootstrap_servers": brokers, "instance": f"{app.name}-0", **more})
+    """Return the settings of a test's only worker, with a planted secret among them."""
+    kafka = {**KAFKA_SECRET, **more.pop("kafka", {})}
+    given = {"bootstrap_servers": brokers, "instance": f"{app.name}-0", "kafka": kafka, **more}
+    return load_settings(app.settings, given)
 
 
 def create_topics(app: App, brokers: str, partitions: int = 1) -> None:
@@ -234,6 +254,7 @@ class DeadLetter:
 def dead_letters(brokers: str, app: App) -> list[DeadLetter]:
     """Return the dead letters of ``app``, those of one partition in order."""
     records = read_topic(brokers, f"{app.name}-dead-letters")
+    refuse_leaks("the header of a dead letter", "\n".join(str(record.headers) for record in records))
     return [DeadLetter(record, {name: _text(value) for name, value in record.headers}) for record in records]
 
 

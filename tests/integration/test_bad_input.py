@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from streamserve import App, Batch, Record, Regression, Reject, Stream
 from streamserve.errors import BrokerUnavailable, ConfigurationError, OutageError, PackageError, PlanError, TopicError
 from streamserve.inference.registry import Registry
+from tests.canaries import PERSON
 from tests.integration.conftest import MakeTopics
 from tests.integration.running import (
     DeadLetter,
@@ -37,7 +38,7 @@ from tests.unit.inference.onnx_models import float_package, unary
 
 pytestmark = pytest.mark.broker
 
-CARD = "4111-1111"
+CARD = PERSON
 """Stands in payloads, and must stand nowhere else."""
 
 LARGE = hashlib.shake_128(b"").hexdigest(2_500)

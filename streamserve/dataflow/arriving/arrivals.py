@@ -78,8 +78,8 @@ class Arrivals(Protocol):
 
 _Newest: TypeAlias = tuple[int | None, ...]
 
-_Stand: TypeAlias = tuple[_Newest, int | None]
-"""What ``Lateness`` knew before a row: the newest times, and the watermark, which they alone do not tell."""
+_Stand: TypeAlias = tuple[_Newest, int | None, int | None]
+"""What ``Lateness`` knew before a row: the newest times, and what they alone do not tell: watermark and latest time."""
 
 _NOTHING = Progress(0)
 
@@ -89,7 +89,8 @@ class Lateness:
 
     Rows come in ``channels``: one, or one for each partition that the topic was regrouped from, each of which is in
     order by itself. A row is late when its time is behind the watermark: the newest time of that channel
-    which is furthest behind, idle ones left out, less what rows may be late. It never goes back.
+    which is furthest behind, idle ones left out, less what rows may be late. Where all are idle it is that of the one
+    which had come furthest, whichever was idle first. It never goes back.
 
     It goes on where ``start`` was left, with the limits that held there up to what was seen.
 
@@ -106,14 +107,17 @@ class Lateness:
         self._limits = self._rules[0][1]
         self._times: list[int | None] = [*start.newest, *[None] * (channels - len(start.newest))]
         self.newest: _Newest = tuple(self._times)
+        self._latest_ms = start.latest_ms
+        for time_ms in self._times:
+            self._see_latest(time_ms)
         self.watermark_ms = start.watermark_ms
         """The time before which no row is expected any more."""
         self._move()
 
     @property
     def stand(self) -> _Stand:
-        """Return the newest times and the watermark, from which a restart can go on."""
-        return self.newest, self.watermark_ms
+        """Return the newest times, the watermark and the latest time, from which a restart can go on."""
+        return self.newest, self.watermark_ms, self._latest_ms
 
     def rules_from(self, offset: int) -> tuple[tuple[int, Limits], ...]:
         """Return the limits that hold from ``offset`` on: pairs of an offset and what is allowed from there."""
@@ -155,14 +159,26 @@ class Lateness:
         if before is None or before == IDLE_MS or time_ms > before:
             self._times[channel] = time_ms
             self.newest = tuple(self._times)
+            self._see_latest(time_ms)
             self._move()
 
+    def _see_latest(self, time_ms: int | None) -> None:
+        if time_ms is not None and time_ms != IDLE_MS and (self._latest_ms is None or time_ms > self._latest_ms):
+            self._latest_ms = time_ms
+
     def _move(self) -> None:
-        speaking = [time_ms for time_ms in self._times if time_ms != IDLE_MS]
-        known = [time_ms for time_ms in speaking if time_ms is not None]
-        if known and len(known) == len(speaking):
-            low = min(known) - self._limits.late_ms
+        low = self._low()
+        if low is not None:
+            low -= self._limits.late_ms
             self.watermark_ms = low if self.watermark_ms is None else max(low, self.watermark_ms)
+
+    def _low(self) -> int | None:
+        """Return the time that counts, ``None`` while some channel has not been heard of."""
+        speaking = [time_ms for time_ms in self._times if time_ms != IDLE_MS]
+        if not speaking:
+            return self._latest_ms
+        known = [time_ms for time_ms in speaking if time_ms is not None]
+        return min(known) if len(known) == len(speaking) else None
 
 
 def _rules(limits: Limits, start: Progress) -> tuple[tuple[int, Limits], ...]:
@@ -205,7 +221,7 @@ class InLogOrder:
         self._refuses_late = refuses_late
         self._rows: deque[tuple[Row, _Stand]] = deque()
         self._position = start.position
-        self._stand: _Stand = (start.newest, start.watermark_ms)
+        self._stand: _Stand = (start.newest, start.watermark_ms, start.latest_ms)
 
     def hold(self, row: Row) -> None:
         """Take the next row of the log, unless it was done before the restart."""
@@ -243,7 +259,7 @@ class InLogOrder:
 
     def progress(self) -> Progress:
         """Return the offset after the last row popped, and the newest time up to it."""
-        newest, watermark_ms = self._stand
+        newest, watermark_ms, _ = self._stand
         if self._position >= self._before.seen:
             return Progress(self._position, newest)
         rules = self._lateness.rules_from(self._position)
@@ -375,9 +391,11 @@ class InTimeOrder:
         """Return the first offset still held, and what tells which rows after it are done."""
         while self._open and self._open[0][0] in self._done:
             self._done.discard(self._open.popleft()[0])
-        position, (newest, watermark_ms) = self._open[0] if self._open else (self._seen, self._lateness.stand)
+        position, stand = self._open[0] if self._open else (self._seen, self._lateness.stand)
+        newest, watermark_ms, latest_ms = stand
         seen, rules = max(self._seen, self._before.seen), self._lateness.rules_from(position)
-        return Progress(position, newest, seen, self._frontier, watermark_ms, rules)
+        latest_ms = latest_ms if self._has_channels else None
+        return Progress(position, newest, seen, self._frontier, watermark_ms, rules, latest_ms)
 
     def backlog(self) -> int:
         """Return how many rows are held, or none where they wait for rows of their own topic: it has to be read on."""

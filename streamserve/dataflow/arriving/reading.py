@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from streamserve.dataflow.arriving.intake import HELD_ROWS, Intake
 from streamserve.dataflow.arriving.merge import Waits
 from streamserve.dataflow.arriving.waiting import Waiting
-from streamserve.dataflow.batch import RecordBatch, column_of
+from streamserve.dataflow.batch import Arrived, RecordBatch, column_of
 from streamserve.dataflow.owning.groups import Group
 from streamserve.dataflow.planning.plan import GroupKey, Plan
 from streamserve.kafka.consumer import GroupConsumer
@@ -79,7 +79,11 @@ class Reading:
             intake = self._by_topic[topic]
             if intake.holds or self._plan.feeds_itself:
                 self._waiting.heard(topic, arrived)
-            batches += intake.take(topic, arrived)
+            self._observer.entered("decode", topic, Arrived(arrived))
+            try:
+                batches += intake.take(topic, arrived)
+            finally:
+                self._observer.left()
         return [*batches, *self.release(singly=singly)]
 
     def _sorted(self, records: list[RawRecord]) -> Mapping[str, list[RawRecord]]:

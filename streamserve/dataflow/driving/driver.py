@@ -17,6 +17,7 @@ from streamserve.dataflow.driving.instances import Asked, Gathering, Instance
 from streamserve.dataflow.driving.scope import EventScopes, finish_event
 from streamserve.dataflow.planning.plan import Ordering
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
+from streamserve.records import RawRecord
 
 INSTANCES = 512
 """Instances of an agent with ``io=True``: as many events may wait for the world outside at once."""
@@ -55,6 +56,10 @@ class AgentDriver(Protocol):
 
     def run(self, batch: RecordBatch) -> Outcomes:
         """Take every event of ``batch`` to its end."""
+        ...
+
+    def running(self) -> list[RawRecord]:
+        """Return the records whose instances run, for another thread that wonders why nothing moves."""
         ...
 
     def close(self) -> None:
@@ -114,6 +119,11 @@ class HandDriver:
         while self._waiting:
             self._answer(batch)
         return self._outcomes
+
+    def running(self) -> list[RawRecord]:
+        """Return the record of the instance that runs: the others are parked at their awaits."""
+        rows = [instance.row for instance in self._instances if instance.is_running]
+        return [] if self._batch is None else [self._batch.records[row] for row in rows if row is not None]
 
     def close(self) -> None:
         """End all instances; what waits at an await sees ``GeneratorExit``."""

@@ -34,6 +34,11 @@ class Instance:
             run = copy_context().run
             self.send, self.throw = partial(run, coroutine.send), partial(run, coroutine.throw)
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether the agent's code runs just now."""
+        return getattr(self.coroutine, "cr_running", False)
+
     def discard(self) -> None:
         """Let go of the agent's frame; the next event starts a fresh one."""
         self.coroutine = self.send = self.throw = self.gathering = None

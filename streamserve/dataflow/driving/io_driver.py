@@ -19,6 +19,7 @@ from streamserve.dataflow.driving.instances import Lots
 from streamserve.dataflow.driving.scope import EventScopes, current, finish_event
 from streamserve.dataflow.planning.plan import Ordering
 from streamserve.errors import ConfigurationError, EngineRestart, OutageError
+from streamserve.records import RawRecord
 from streamserve.state.ended import Ended
 
 _LETTING_GO_SECONDS = 5.0
@@ -350,6 +351,11 @@ class IoDriver:
                 future.set_exception(errors[index])
             else:
                 future.set_result(values[index])
+
+    def running(self) -> list[RawRecord]:
+        """Return the records of all instances that are not done: which of them waits in vain nobody knows."""
+        rows = [task.row for task in self._tasks]
+        return [] if self._batch is None else [self._batch.records[row] for row in rows if row is not None]
 
     def close(self) -> None:
         """Cancel all instances and give them a few seconds to let go."""

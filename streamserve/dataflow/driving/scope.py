@@ -135,15 +135,20 @@ class EventScopes(Sequence[EventScope]):
 
 
 class BatchScope(_OfBatch):
-    """Rows that stand or fall together, of a batch agent or of a list: tables hold the keys of their records."""
+    """Rows that stand or fall together, of a batch agent or of a list: tables hold the keys of their records.
 
-    __slots__ = ("_by_key", "_rows", "batch", "pending")
+    A key that stands in rows of two partitions has a value in each, and nothing says which is meant: it is refused, and
+    who took the rows together takes them again by halves, until each is in one of its own.
+    """
+
+    __slots__ = ("_by_key", "_rows", "_shared", "batch", "pending")
 
     def __init__(self, batch: RecordBatch, rows: Sequence[int]) -> None:
         self.batch = batch
         self.pending = Pending(0)
         self._rows = rows
         self._by_key: dict[bytes | None, int] = {}
+        self._shared: set[bytes | None] = set()
 
     @property
     def partitions(self) -> Sequence[int]:
@@ -162,12 +167,21 @@ class BatchScope(_OfBatch):
     def row_of(self, key: bytes) -> int:
         """Return the row of ``key``; of several with it, the last."""
         if not self._by_key:
-            records = self.batch.records
-            self._by_key = {records[row].key(): row for row in self._rows}
+            self._index()
         row = self._by_key.get(key)
         if row is None:
-            raise _foreign("those of the batch's records")
+            raise _shared() if key in self._shared else _foreign("those of the batch's records")
         return row
+
+    def _index(self) -> None:
+        """Note the last row of each key, and which keys stand in rows of more than one partition."""
+        records = self.batch.records
+        self._by_key = {records[row].key(): row for row in self._rows}
+        if len(self.partitions) > 1:
+            partitions, by_key = self.batch.partitions, self._by_key
+            keys = [(row, records[row].key()) for row in self._rows]
+            self._shared = {key for row, key in keys if partitions[row] != partitions[by_key[key]]}
+            self._by_key = {key: row for key, row in by_key.items() if key not in self._shared}
 
 
 class TimerScope:
@@ -207,6 +221,13 @@ class TimerScope:
         """Return the one row that there is."""
         self.locate(key)
         return 0
+
+
+def _shared() -> WrongPartition:
+    return WrongPartition(
+        "a key that stands in records of two partitions, taken together: its producers do not partition by key alone."
+        " Regroup the stream by it first (source.group_by)."
+    )
 
 
 def _foreign(own: str) -> WrongPartition:

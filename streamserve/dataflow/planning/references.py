@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 N = TypeVar("N")
 
 _LIBRARIES = frozenset({"streamserve"})
+_SHIPPED_APP = "streamserve.testing.verify.app"
+"""The app that ``streamserve verify`` runs: it stands in a library, but is read as a user's."""
 
 
 def used_nodes(function: Callable[..., Any] | None, *kinds: type[N]) -> list[N]:
@@ -57,10 +59,14 @@ def _leads_to(item: Any) -> Iterator[Any]:
     elif isinstance(item, MethodType):
         yield item.__func__
         yield from vars(item.__self__).values() if hasattr(item.__self__, "__dict__") else ()
-    elif isinstance(item, FunctionType) and item.__module__.partition(".")[0] not in _LIBRARIES:
+    elif isinstance(item, FunctionType) and not _is_of_library(item.__module__):
         yield from _of_function(item)
     elif (wrapped := getattr(item, "__wrapped__", None)) is not None:
         yield wrapped
+
+
+def _is_of_library(module: str) -> bool:
+    return module.partition(".")[0] in _LIBRARIES and module != _SHIPPED_APP
 
 
 def _of_function(function: FunctionType) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from bytewax.testing import run_main  # pyright: ignore[reportUnknownVariableTyp
 
 from streamserve.codecs.rows import row_encoder
 from streamserve.dataflow.arriving.intake import Intake, TopicReader
-from streamserve.dataflow.batch import DueTimers, RecordBatch, StepOutput, Tick, coordinates_of
+from streamserve.dataflow.batch import DueTimers, InAgent, RecordBatch, StepOutput, Tick, coordinates_of
 from streamserve.dataflow.driving.driver import AgentDriver, HandDriver
 from streamserve.dataflow.driving.io_driver import IoDriver
 from streamserve.dataflow.driving.views import PairView, RecordView
@@ -53,6 +53,7 @@ from streamserve.kafka.dead_letters import forwarded
 from streamserve.kafka.sink import EngineSink
 from streamserve.kafka.source import EngineSource
 from streamserve.observer import Observer
+from streamserve.records import Located, RawRecord
 
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -128,7 +129,7 @@ class Compiler:
         if any(table.timers for table in self._plan.tables.values()):
             ends.append(self._key_timers(items))
         merged: Stream[Any] = op.merge("outputs", *ends)
-        op.output("kafka_out", merged, EngineSink(self._guarded(self._write)))
+        op.output("kafka_out", merged, EngineSink(self._guarded(self._write, "kafka_out")))
         return flow
 
     def intakes(self) -> Mapping[str, Intake]:
@@ -137,8 +138,12 @@ class Compiler:
 
     def flush_pushes(self) -> None:
         """Write what was pushed to the online stores."""
-        for reader in self._readers.values():
-            reader.flush_pushes()
+        for name, reader in self._readers.items():
+            self._observer.entered("pushes", name)
+            try:
+                reader.flush_pushes()
+            finally:
+                self._observer.left()
 
     def _bind(self) -> None:
         """Open feature readers and connect what agents ask to what answers."""
@@ -187,7 +192,7 @@ class Compiler:
         batches: Stream[Any] = op.filter(
             f"{part.name}", items, lambda item: isinstance(item, RecordBatch) and item.part == part.name
         )
-        failures = op.map(f"{part.name}_{DECODE}", batches, self._guarded(self._decode_failures))
+        failures = op.map(f"{part.name}_{DECODE}", batches, self._guarded(self._decode_failures, DECODE))
         pushes = [
             (push, self._readers[node.service])
             for node in self._plan.features.values()
@@ -198,13 +203,15 @@ class Compiler:
         if part.windows:
             steps = [self._window(self._plan.windows[name]) for name in part.windows]
             windows = WindowSteps(steps, self._policy.settle)
-            batches = op.map(f"{part.name}_windows", batches, self._guarded(windows))
-            ends.append(op.map(f"{part.name}_window_results", batches, self._guarded(windows.take_results)))
+            batches = op.map(f"{part.name}_windows", batches, self._guarded(windows, f"{part.name}_windows"))
+            results = self._guarded(windows.take_results, f"{part.name}_window_results")
+            ends.append(op.map(f"{part.name}_window_results", batches, results))
         ends += [self._regroup(batches, RegroupStep(node)) for node in self._plan.regrouped_from(part)]
         if pushes:
             push = PushStep(pushes)
-            batches = op.map(f"{part.name}_pushes", batches, self._guarded(push))
-            ends.append(op.map(f"{part.name}_push_failures", batches, self._guarded(self._push_failures(push))))
+            batches = op.map(f"{part.name}_pushes", batches, self._guarded(push, PUSH))
+            settled = self._guarded(self._push_failures(push), PUSH)
+            ends.append(op.map(f"{part.name}_push_failures", batches, settled))
         ends += [self._labels(batches, name) for name in part.labels]
         pairs = {name: self._joined(batches, name) for name in part.joins}
         ends.extend(
@@ -214,7 +221,7 @@ class Compiler:
 
     def _joined(self, batches: Stream[Any], name: str) -> Stream[Any]:
         step = JoinStep(self._plan.joins[name], self._runtime.codecs, lambda: self._engine.groups)
-        join = self._guarded(step)
+        join = self._guarded(step, step.name)
         return op.flat_map(step.name, batches, lambda batch: join(batch) or ())
 
     def _labels(self, batches: Stream[Any], name: str) -> Stream[Any]:
@@ -222,10 +229,11 @@ class Compiler:
         step = LabelsStep(
             plan.labels[name], plan.performance_topic, lambda: self._engine.groups, policy.refused, self._observer
         )
-        return op.map(step.id, batches, self._guarded(lambda batch: policy.settle(step(batch), batch)))
+        return op.map(step.id, batches, self._guarded(lambda batch: policy.settle(step(batch), batch), step.id))
 
     def _regroup(self, batches: Stream[Any], step: RegroupStep) -> Stream[Any]:
-        return op.map(step.name, batches, self._guarded(lambda batch: self._policy.settle(step(batch), batch)))
+        policy = self._policy
+        return op.map(step.name, batches, self._guarded(lambda batch: policy.settle(step(batch), batch), step.name))
 
     def _window(self, node: WindowNode) -> WindowStep:
         key = self._plan.topics[node.source].key
@@ -266,16 +274,19 @@ class Compiler:
         if node.kind == "dataflow":
             return self._operators(flow, batches, node)
         step, tees = self._step(node), tees_of(node, self._plan, self._scorers)
+        running = step.running if isinstance(step, AgentStep | BatchAgentStep) else _nobody
 
         def settle(batch: RecordBatch) -> StepOutput:
             started = self._clock.monotonic()
-            output = self._policy.settle(step(batch), batch)
+            taken = self._policy.sifted(node.name, batch) if node.kind == "score" else batch  # agents sift themselves
+            output = self._policy.settle(step(taken), batch)
             if tees is not None:
                 output = tees(output, batch)
             self._observer.processed(node.name, len(batch), self._clock.monotonic() - started)
             return output
 
-        return [op.map(node.name, batches, self._guarded(settle))]
+        at = partial(InAgent, running=running)
+        return [op.map(node.name, batches, self._guarded(settle, node.name, kind="agent", at=at))]
 
     def _step(self, node: AgentNode) -> Callable[[RecordBatch], StepOutput]:
         side = Side(list(self._joins.values()), list(self._scorers.values()), self._monitors, self._policy.refused)
@@ -347,21 +358,23 @@ class Compiler:
     def _operators(self, flow: Dataflow, batches: Stream[Any], node: AgentNode) -> list[Stream[Any]]:
         if node.to is None:
             raise AssertionError("a dataflow agent has an output topic")
-        records = operators.RecordsStep(node, self._view, self._policy)
+        entered = partial(self._observer.entered, "agent", node.name)  # until the next turn: nobody sees their end
+        records = operators.RecordsStep(node, self._view, self._policy, entered)
         encode = self._guarded(
-            operators.EncodeStep(node, self._writers[node.to], self._policy.quarantine, lambda: self._engine.current)
+            operators.EncodeStep(node, self._writers[node.to], self._policy.quarantine, lambda: self._engine.current),
+            node.name,
         )
         return operators.build(flow, batches, node, records, encode)
 
     def _timers(self, items: Stream[Item]) -> Stream[Any]:
         ticks: Stream[Any] = op.filter("ticks", items, lambda item: isinstance(item, Tick))
         timers = {timer.name: timer for timer in self._plan.timers}
-        return op.map("timers", ticks, self._guarded(TimerStep(timers, self._writers, self._loop)))
+        return op.map("timers", ticks, self._guarded(TimerStep(timers, self._writers, self._loop), "timers"))
 
     def _key_timers(self, items: Stream[Item]) -> Stream[Any]:
         due: Stream[Any] = op.filter("due", items, lambda item: isinstance(item, DueTimers))
         step = KeyTimerStep(self._plan.tables, self._writers, self._loop, self._policy.quarantine.refuses_result)
-        return op.map("table_timers", due, self._guarded(lambda due: self._policy.settle(step(due))))
+        return op.map("table_timers", due, self._guarded(lambda due: self._policy.settle(step(due)), "table_timers"))
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -369,17 +382,31 @@ class Compiler:
         if output is not None:
             self._engine.write(output)
 
-    def _guarded(self, step: Callable[[X], Y]) -> Callable[[X], Y | None]:
-        """Keep what ``step`` raises for the engine; after a failure nothing runs any more."""
+    def _guarded(
+        self,
+        step: Callable[[X], Y],
+        name: str,
+        *,
+        kind: str = "step",
+        at: Callable[[X], Located | None] | None = None,
+    ) -> Callable[[X], Y | None]:
+        """Keep what ``step`` raises for the engine; after a failure nothing runs any more.
+
+        The observer is told by ``kind`` and ``name`` what runs, and by ``at`` where the records stand.
+        """
+        observer, locate = self._observer, at or _place_of
 
         def run(item: X) -> Y | None:
             if item is None or self._engine.failed:
                 return None
+            observer.entered(kind, name, locate(item))
             try:
                 return step(item)
             except BaseException as error:
                 self._engine.fail(error)
                 return None
+            finally:
+                observer.left()
 
         return run
 
@@ -393,3 +420,13 @@ class Compiler:
         nodes = (plan.features.values(), plan.models.values(), plan.tables.values(), plan.windows.values())
         for node in chain.from_iterable(nodes):
             node.binding.runtime = None
+
+
+def _place_of(item: object) -> Located | None:
+    """Return what can say where the records of ``item`` stand, if it has any."""
+    return item if isinstance(item, RecordBatch) else None
+
+
+def _nobody() -> Sequence[RawRecord]:
+    """Return that no record runs by itself: the whole batch does."""
+    return ()

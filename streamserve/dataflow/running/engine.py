@@ -29,6 +29,7 @@ from streamserve.dataflow.owning.passing import Passing
 from streamserve.dataflow.owning.stores import let_go, settle
 from streamserve.dataflow.planning.plan import GroupKey, Plan
 from streamserve.dataflow.running.blame import Blame
+from streamserve.dataflow.running.control import Control
 from streamserve.dataflow.running.covered import Covered
 from streamserve.dataflow.running.housekeeping import Housekeeping
 from streamserve.dataflow.running.schedule import Schedule
@@ -84,6 +85,9 @@ class Engine:
     ) -> None:
         self.clock = clock
         self._joined = False  # whether it has its share of the group's partitions, none perhaps
+        self._given: Sequence[Group] = ()
+        self._paused: bool | None = None
+        self._control = Control(plan, settings, calls, partitions, clock)
         self.current: RecordBatch | None = None
         self.healthy = False
         """Whether this incarnation committed anything, or had nothing to do for a while."""
@@ -185,7 +189,10 @@ class Engine:
             return None
         if self._pending:
             return [self._admit(self._pending.popleft())]
-        if self.stations.global_tables.loaded:
+        self._heed_control()
+        if self._paused:
+            return self._rest()
+        if self.stations.global_tables.loaded and self._control.loaded:
             self._take_over()
         due_now: list[Item] = [*self._due_ticks(), *self._due_alarms()]
         return due_now or self._poll()
@@ -195,7 +202,8 @@ class Engine:
         tables = self.stations.global_tables
         were_loaded = tables.loaded
         tables.step()
-        if tables.loaded and not were_loaded and self._joined and not self._handover.busy:
+        stands_by = self._joined and not self._handover.busy and not self._paused
+        if tables.loaded and not were_loaded and stands_by:
             self._observer.ready(True, "")  # a stand-by, as in on_assigned
 
     def _is_full(self) -> bool:
@@ -223,8 +231,9 @@ class Engine:
     def _arrived(self) -> list[RecordBatch]:
         """Return what can be processed now; an idle worker waits for the first record."""
         works = self._handover.busy and not self._handover.waits
-        busy = self.transaction.is_open or works or not self.stations.global_tables.loaded
-        limit = 1 if self._quarantine.one_by_one else self._settings.max_poll_records
+        loaded = self.stations.global_tables.loaded and self._control.loaded
+        busy = self.transaction.is_open or works or not loaded
+        limit = self._quarantine.batch_limit(self._settings.max_poll_records)
         records = self.consumer.poll(limit, 0.0 if busy else self._idle_seconds())
         singly = self._quarantine.one_by_one
         return self._reading.take(records, singly=singly) if records else self._reading.release(singly=singly)
@@ -352,17 +361,26 @@ class Engine:
         by_topic: dict[str, list[int]] = {}
         for topic, number in partitions:
             by_topic.setdefault(topic, []).append(number)
-        self._handover.begin(groups)
-        if groups:
-            self._observer.ready(False, self._handover.describe())
+        self._given = groups
         self._observer.assigned(by_topic)
-        if not groups and self.stations.global_tables.loaded:
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start to take over what was given, unless the app is paused."""
+        if self._paused:
+            self._let_rest()
+            return
+        self._handover.begin(self._given)
+        if self._given:
+            self._observer.ready(False, self._handover.describe())
+        elif self.stations.global_tables.loaded:
             self._observer.ready(True, "")  # a stand-by: there are more workers than partitions
 
     def on_revoked(self, partitions: Sequence[TopicPartitionKey], *, lost: bool) -> None:
         """End the open transaction before the partitions leave: committed, or aborted when they may be gone already."""
         if self._stations is None:
             return
+        self._given = ()
         self._pending.clear()
         self._reading.forget()
         self._joined = False
@@ -370,6 +388,10 @@ class Engine:
         if lost:
             self.transaction.abort()
             raise TransactionAborted(f"the group gave {len(partitions)} partition(s) away without asking")
+        self._park()
+
+    def _park(self) -> None:
+        """Commit, and keep all groups for the case that they come back unchanged."""
         self._commit()
         self._settle_stores()
         self._handover.forget()
@@ -386,11 +408,46 @@ class Engine:
         if started:
             self.groups.update((group.key, group) for group in started)
             self._reading.begin(started)
+            self._announcing.begin(started)
             for group in started:
                 self._note(group.key)
             self._house.put_off()
             busy = self._handover.busy
             self._observer.ready(not busy, self._handover.describe() if busy else "")
+
+    # --- pause and resume ---------------------------------------------------------------------------------------
+
+    def _heed_control(self) -> None:
+        """Do as the control topic says, between two batches."""
+        self._control.listen()
+        if not self._control.loaded or self._control.paused is self._paused:
+            return
+        was_paused, self._paused = self._paused, self._control.paused
+        if self._paused:
+            self._pause()
+        elif was_paused and self._joined:
+            self._begin()
+        self._observer.paused(self._paused, self._control.why if self._paused else "")
+
+    def _pause(self) -> None:
+        """Commit what is open and read nothing more; partitions and membership stay, and state stays in memory.
+
+        All is as if the partitions had been taken away for a while: ``_begin`` gives them back.
+        """
+        self._reading.forget()
+        self._park()
+        self._let_rest()
+
+    def _let_rest(self) -> None:
+        self.consumer.rest([key for group in self._given for key in group.inputs])
+        self._observer.ready(False, self._control.why)
+
+    def _rest(self) -> list[Item]:
+        """Stay in the group, and let timers pass."""
+        self.consumer.poll(1, _IDLE_SECONDS)  # of rebalances alone: nothing is fetched
+        self._stand_by()
+        self._keep_house()
+        return []
 
     # --- housekeeping, and the end ------------------------------------------------------------------------------
 
@@ -419,6 +476,7 @@ class Engine:
             self.transaction.abort,
             self._let_go,
             self._leave_global_tables,
+            self._control.close,
             self.consumer.close,
             self._handover.close,
             self.transaction.close,

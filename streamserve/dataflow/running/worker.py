@@ -22,7 +22,7 @@ from streamserve.dataflow.runtime import OpenReader, Runtime, open_runtime
 from streamserve.dataflow.steps.monitors import open_monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.durations import to_milliseconds
-from streamserve.errors import ConfigurationError, EngineRestart, MemberFenced, OutageError
+from streamserve.errors import ConfigurationError, EngineRestart, MemberFenced, OutageError, ProducerFenced
 from streamserve.inference.runner import Runner
 from streamserve.kafka.admin import Admin
 from streamserve.kafka.calls import Calls, Hook
@@ -40,7 +40,11 @@ R = TypeVar("R")
 _FIRST_BACKOFF_SECONDS = 0.1
 _LAST_BACKOFF_SECONDS = 5.0
 _FENCED_SECONDS = 60.0
-"""Two workers of one name would fence each other for ever; a broker's restart makes a worker fence itself once."""
+_BORNE = {MemberFenced: 1, ProducerFenced: 7}
+"""How many fencings a worker takes in this time: two workers of one name would fence each other for ever, once a second
+under load. A broker's restart makes a worker fence itself once, an operator may abort some of its transactions, and
+batches that outlast the shortest sensible ``transaction_timeout`` (10 s) are fenced five times.
+"""
 
 
 class Worker:
@@ -48,6 +52,7 @@ class Worker:
 
     ``run`` returns after a drain and a last commit. ``readers`` stand in for the feature repository, by service,
     ``runners`` for the model registry, by model; ``hook`` sees every Kafka call, on clients made by ``clients``.
+    ``quarantine`` has what is known from before of records that end the process.
 
     Raises (from ``run``):
         ConfigurationError: something has to be mended first.
@@ -65,6 +70,7 @@ class Worker:
         clock: Clock | None = None,
         clients: Clients = KAFKA_CLIENTS,
         runners: Mapping[str, Runner] | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -73,9 +79,9 @@ class Worker:
         self._observer = CommittedOutcomes(observer or Observer())
         self._readers = readers
         self._runners = runners
-        self._calls = Calls(hook, clients)
+        self._calls = Calls(hook, clients, self._observer)
         self._clock = clock or SystemClock()
-        self._quarantine = Quarantine()
+        self._quarantine = quarantine or Quarantine()
         self._engine: Engine | None = None
         self._stopping = False
         self._restarting = False
@@ -83,7 +89,7 @@ class Worker:
         self._message_bytes: Mapping[str, int] = {}
         self._topic_ids: Mapping[str, str] = {}
         self._healthy_at = self._clock.monotonic()
-        self._fenced_at: float | None = None
+        self._fenced: dict[type[EngineRestart], list[float]] = {kind: [] for kind in _BORNE}
 
     def stop(self) -> None:
         """Drain, commit and end; safe to call from a signal handler, again and again."""
@@ -98,7 +104,7 @@ class Worker:
             runtime = self._persist(self._prepare)
             if runtime is None:
                 return
-            with _lifespans(self._plan, loop), _frozen_garbage():
+            with _lifespans(self._plan, loop, self._observer), _frozen_garbage():
                 while not self._stopping:
                     self._persist(lambda: self._incarnation(runtime, loop))
         finally:
@@ -106,9 +112,14 @@ class Worker:
 
     def _prepare(self) -> Runtime:
         self._check_topics()
-        return open_runtime(self._plan, self._settings, self._observer, self._readers, self._runners)
+        with _told(self._observer, "start", "loading models"):
+            return open_runtime(self._plan, self._settings, self._observer, self._readers, self._runners)
 
     def _check_topics(self) -> None:
+        with _told(self._observer, "start", "looking at topics"):
+            self._look_at_topics()
+
+    def _look_at_topics(self) -> None:
         admin = Admin(self._settings, self._calls.clients)
         self._partitions = admin.partitions()
         admin.check(topic_specs(self._plan, self._partitions))
@@ -135,7 +146,7 @@ class Worker:
                 self._observer.ready(False, str(error))
                 if isinstance(error, OutageError) and self._clock.monotonic() - self._healthy_at > deadline:
                     raise
-                if isinstance(error, MemberFenced):
+                if isinstance(error, MemberFenced | ProducerFenced):
                     self._bear_fencing(error)
             if self._healthy_at >= tried_at:
                 backoff = _FIRST_BACKOFF_SECONDS
@@ -143,12 +154,20 @@ class Worker:
             backoff = min(backoff * 2, _LAST_BACKOFF_SECONDS)
         return None
 
-    def _bear_fencing(self, error: MemberFenced) -> None:
-        """Take one fencing for this worker's own lost request; a second one soon after is another worker's."""
+    def _bear_fencing(self, error: MemberFenced | ProducerFenced) -> None:
+        """Take a few fencings for lost requests of this worker's own; more of them soon after are another worker's."""
         now = self._clock.monotonic()
-        if self._fenced_at is not None and now - self._fenced_at < _FENCED_SECONDS:
+        recent = [at for at in self._fenced[type(error)] if now - at < _FENCED_SECONDS]
+        self._fenced[type(error)] = [*recent, now]
+        if len(recent) < _BORNE[type(error)]:
+            return
+        if isinstance(error, MemberFenced):
             raise ConfigurationError(str(error)) from error
-        self._fenced_at = now
+        raise ConfigurationError(
+            f"{error}. This was number {len(recent) + 1} within {_FENCED_SECONDS:g} s: another worker runs under the"
+            f" instance name {self._settings.instance!r}. Give each worker its own (STREAMSERVE_INSTANCE, or"
+            " --workers N)."
+        ) from error
 
     def _incarnation(self, runtime: Runtime, loop: asyncio.AbstractEventLoop) -> None:
         """Run one engine from its start to its end, whatever ends it."""
@@ -169,7 +188,8 @@ class Worker:
         compiler: Compiler | None = None
         try:
             compiler = self._compiler(engine, runtime, loop)
-            flow = compiler.compile()
+            with _told(self._observer, "start", "opening features"):
+                flow = compiler.compile()
             if self._stopping:
                 engine.stop()
             else:
@@ -222,18 +242,30 @@ def _no_states(group: Group, snapshots: Mapping[str, bytes]) -> dict[str, GroupS
 
 
 @contextmanager
-def _lifespans(plan: Plan, loop: asyncio.AbstractEventLoop) -> Generator[None]:
+def _lifespans(plan: Plan, loop: asyncio.AbstractEventLoop, observer: Observer) -> Generator[None]:
     """Run the app's lifespans around the block: started in order, ended in reverse."""
     started: list[Any] = []
     try:
         for lifespan in plan.lifespans:
             generator: Any = lifespan()
-            loop.run_until_complete(anext(generator))
+            with _told(observer, "lifespan", getattr(lifespan, "__name__", "lifespan")):
+                loop.run_until_complete(anext(generator))
             started.append(generator)
         yield
     finally:
-        for generator in reversed(started):
-            loop.run_until_complete(anext(generator, None))
+        with _told(observer, "lifespan", "the end"):
+            for generator in reversed(started):
+                loop.run_until_complete(anext(generator, None))
+
+
+@contextmanager
+def _told(observer: Observer, kind: str, name: str) -> Generator[None]:
+    """Tell ``observer`` what the block does."""
+    observer.entered(kind, name)
+    try:
+        yield
+    finally:
+        observer.left()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from streamserve.dataflow.steps.monitors import Monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import OutcomeWriter
 from streamserve.errors import ConfigurationError, EngineRestart, OutageError, RecordError
-from streamserve.records import Coordinates
+from streamserve.records import Coordinates, RawRecord
 
 Refused: TypeAlias = Callable[[str, RecordBatch], Mapping[Coordinates, Failure]]
 """Gives the records of a batch that a step, by name, is known to fail on whatever it makes of them."""
@@ -100,6 +100,10 @@ class AgentStep:
         outcomes = self._driver.run(selected)
         return self._side.collect(selected, self._faults.write(self._writer, selected, outcomes, refused))
 
+    def running(self) -> Sequence[RawRecord]:
+        """Return the records whose events the agent works on, for another thread."""
+        return self._driver.running()
+
 
 class _KnownFaults:
     """Keeps from an agent the events that are known to fail on what they come to.
@@ -158,6 +162,11 @@ class BatchAgentStep:
         self._writer = writer
         self._side = side
         self._faults = _KnownFaults(node, policy)
+        self._taken: Sequence[RawRecord] = ()
+
+    def running(self) -> Sequence[RawRecord]:
+        """Return the records that the agent was given last, for another thread."""
+        return self._taken
 
     def __call__(self, batch: RecordBatch) -> StepOutput:
         """Return the outputs of every event in ``batch`` that the agent reads.
@@ -169,12 +178,14 @@ class BatchAgentStep:
         outcomes = Outcomes(len(selected))
         for start in range(0, len(selected), self._node.max_size):
             self._run(selected, range(start, min(start + self._node.max_size, len(selected))), outcomes)
+        self._taken = ()
         return self._side.collect(selected, self._faults.write(self._writer, selected, outcomes, refused))
 
     def _run(self, batch: RecordBatch, rows: Sequence[int], outcomes: Outcomes) -> None:
         if self._node.function is None:
             raise AssertionError("a batch agent has a function")
         taken = batch.take(rows)
+        self._taken = taken.records
         scope = BatchScope(taken, range(len(rows)))
         self._side.look_at(batch, rows)
         try:

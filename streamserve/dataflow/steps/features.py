@@ -95,7 +95,11 @@ class FeatureJoin:
         except Exception as raised:
             text = f"features {self.node.service!r}: a field of the event asked for raised {type(raised).__name__}"
             raise FeatureRowError(text) from raised
-        return self._reader.read(keys, times_ms)
+        self._observer.entered("features", self.node.service)
+        try:
+            return self._reader.read(keys, times_ms)
+        finally:
+            self._observer.left()
 
     def _faulty(
         self, events: Sequence[Any], times_ms: Sequence[int] | None, error: FeatureRowError

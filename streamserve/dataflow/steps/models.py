@@ -53,7 +53,11 @@ class ModelScorer:
     def score(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Scores:
         """Score ``len(rows)`` rows given as columns; ``rows`` are their places in the step's batch."""
         started = time.perf_counter()
-        scores = self.runner.predict(columns, len(rows))
+        self._observer.entered("model", self.node.name)
+        try:
+            scores = self.runner.predict(columns, len(rows))
+        finally:
+            self._observer.left()
         self._observer.model_run(self.node.name, len(rows), len(scores.errors), time.perf_counter() - started)
         if self._observed:
             self._observations.append(Observation(rows, columns, scores))

@@ -46,11 +46,19 @@ def check_operators(flow: Dataflow, before: int, agent: str) -> None:
 class RecordsStep:
     """Gives the records of a batch to user operators, those known to be at fault left out.
 
-    The records and the failures of a batch are asked for on two branches, in any order.
+    The records and the failures of a batch are asked for on two branches, in any order; ``entered`` is told of the
+    batch before its records go to the operators.
     """
 
-    def __init__(self, node: AgentNode, record_of: Callable[[RecordBatch, int], Any], policy: FailurePolicy) -> None:
+    def __init__(
+        self,
+        node: AgentNode,
+        record_of: Callable[[RecordBatch, int], Any],
+        policy: FailurePolicy,
+        entered: Callable[[RecordBatch], None],
+    ) -> None:
         self._node = node
+        self._entered = entered
         self._sources = frozenset(node.sources)
         self._record_of = record_of
         self._policy = policy
@@ -58,7 +66,12 @@ class RecordsStep:
 
     def records(self, batch: RecordBatch | None) -> list[Any]:
         """Return the batch's records for the agent; none after a failure, which hands on no batch."""
-        return self._sort(batch)[0] if batch is not None else []
+        if batch is None:
+            return []
+        records = self._sort(batch)[0]
+        if records:
+            self._entered(batch)
+        return records
 
     def failures(self, batch: RecordBatch) -> StepOutput:
         """Return the dead letters of the records left out."""

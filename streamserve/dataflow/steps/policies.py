@@ -58,6 +58,13 @@ class FailurePolicy:
         places = [(coordinates_of(record), record) for record in batch.records] if known else []
         return {place: Failure(record, known[place]) for place, record in places if place in known}
 
+    def sifted(self, step: str, batch: RecordBatch) -> RecordBatch:
+        """Return ``batch`` without the records that ``step`` is known to fail on; ``settle`` makes failures of them."""
+        refused = self.refused(step, batch) if self._quarantine.refused else {}
+        if not refused:
+            return batch
+        return batch.take([row for row, it in enumerate(batch.records) if coordinates_of(it) not in refused])
+
     def note_lists(self, step: str, batch: RecordBatch, lists: Mapping[int, Sequence[int]]) -> None:
         """While a refused message is looked for, remember the rows that ``step`` took together, by the one for all."""
         if not self._quarantine.careful:

@@ -167,7 +167,7 @@ class KeyTimerStep:
         """
         made: list[tuple[Emission, Cause]] = []
         for emission in self._runner.take_emissions(timer.to, values):
-            origin = ResultOrigin(timer.step, key, 0, len(emission.value or b""))
+            origin = ResultOrigin(f"{timer.step} to {emission.topic}", key, 0, len(emission.value or b""))
             if self._refuses(origin):
                 raise OversizeError(
                     f"timer {timer.step!r}: the broker refuses a message of {origin.size} bytes for topic"

@@ -40,8 +40,8 @@ class LabelMatcher:
     Every prediction ends in exactly one of ``matched``, ``unlabelled`` and ``repeated``. Every label ends in one or
     more ``matched`` (one for each prediction that waited), or in one of ``repeated``, ``late`` and ``unpredicted``.
 
-    A key is forgotten ``2 * within_ms`` after its newest prediction, in event time: this bounds memory, and a label
-    that comes later still can be told from one without prediction no more, so that it ends as ``unpredicted``.
+    A prediction is forgotten ``2 * within_ms`` after its time, in event time: this bounds memory, and a label that is
+    later still can be told from one without prediction no more, so that it ends as ``unpredicted``.
     Not thread-safe.
 
     >>> matcher = LabelMatcher(within_ms=1000)
@@ -124,7 +124,7 @@ class LabelMatcher:
                 one.label = label
             self._dirty[key] = None
             return [Outcome("matched", key, one.prediction, label) for one in chosen]
-        before = fitting or [one for one in state.predictions if one.prediction.time_ms < label.time_ms]
+        before = fitting or [one for one in state.predictions if self._precedes(one.prediction, label.time_ms)]
         if before:
             one = max(before, key=_preference)
             return [Outcome("late" if one.label is None else "repeated", key, one.prediction, label)]
@@ -136,6 +136,13 @@ class LabelMatcher:
 
     def _fits(self, prediction: Predicted, time_ms: int) -> bool:
         return abs(time_ms - prediction.time_ms) <= self.within_ms
+
+    def _precedes(self, prediction: Predicted, time_ms: int) -> bool:
+        """Return whether a label of ``time_ms`` came too late for ``prediction``, but before that is forgotten.
+
+        What has not been dropped yet is told by times alone, or a label's fate would depend on how batches are cut.
+        """
+        return prediction.time_ms < time_ms <= prediction.time_ms + 2 * self.within_ms
 
     def _touch(self, key: bytes, due_ms: int) -> None:
         heappush(self._due, (due_ms, key))

@@ -24,8 +24,8 @@ REPLAYS = "streamserve-replays"
 class DeadLetter:
     """A dead letter, its headers decoded; times are milliseconds since the epoch (UTC).
 
-    ``source`` is ``None`` where no record stands behind it but a result of ``window``, which was lost. ``headers`` are
-    the record's own. ``replays`` says how often the record had been replayed when it failed.
+    ``source`` is ``None`` where no record stands behind it but a lost result of ``window``, or a failed timer of
+    ``table``. ``headers`` are the record's own. ``replays`` says how often the record had been replayed when it failed.
     """
 
     at: Coordinates
@@ -37,6 +37,7 @@ class DeadLetter:
     source: Coordinates | None
     source_ms: int
     window: str | None
+    table: str | None
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -58,6 +59,7 @@ class DeadLetter:
             source=_source(facts),
             source_ms=_number(facts.get("source-timestamp")) or 0,
             window=facts.get("window"),
+            table=facts.get("table"),
             key=record.key(),
             value=record.value(),
             headers=own,
@@ -77,13 +79,16 @@ class DeadLetter:
             "message": self.message,
             "source": None if self.source is None else {**self.source._asdict(), "time": iso(self.source_ms)},
             "window": self.window,
+            "table": self.table,
             "replays": self.replays,
         }
 
     @property
     def came_from(self) -> str:
         """Where it comes from, in one word or two."""
-        return f"window {self.window}" if self.source is None else str(self.source)
+        if self.source is not None:
+            return str(self.source)
+        return f"window {self.window}" if self.table is None else f"timer of {self.table}"
 
 
 @dataclass(frozen=True, slots=True)

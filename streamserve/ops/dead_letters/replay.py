@@ -50,7 +50,7 @@ class Judge:
         if mark is not None and not self.again:
             return LeftOut(letter, f"was replayed already, to {mark.to!r} at {iso(mark.at_ms)}", was_replayed=True)
         if letter.source is None:
-            return LeftOut(letter, "is a lost result of a window: no record stands behind it that could be read again")
+            return LeftOut(letter, f"comes from {letter.came_from}: no record stands behind it to be read again")
         try:
             record = self._record(letter, letter.source.topic, letter.source.partition, mark)
         except (DecodeError, EncodeError) as error:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage] - public in its docs
@@ -96,7 +96,15 @@ class MemoryAdmin:
     def describe_topics(self, topics: TopicCollection) -> dict[str, Future[_TopicIdentity]]:
         """Return the identity of each topic."""
         names: list[str] = topics.topic_names
-        return {name: _done(_TopicIdentity(self._cluster.topic(name).topic_id)) for name in names}
+        return {name: self._identity(name) for name in names}
+
+    def _identity(self, name: str) -> Future[_TopicIdentity]:
+        future: Future[_TopicIdentity] = Future()
+        try:
+            future.set_result(_TopicIdentity(self._cluster.topic(name).topic_id))
+        except KafkaException as error:
+            future.set_exception(error)
+        return future
 
     def delete_records(self, topic_partition_offsets: Sequence[TopicPartition]) -> dict[TopicPartition, Future[None]]:
         """Keep everything, which a broker may do as well."""

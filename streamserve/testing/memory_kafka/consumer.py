@@ -37,6 +37,7 @@ class MemoryConsumer:
         self._on_revoke: OnRebalance | None = None
         self._positions: dict[Place, int] = {}
         self._paused: set[Place] = set()
+        self._unstarted: set[Place] = set()
         self._ends_told: dict[Place, int] = {}
         self._joined = False
 
@@ -94,6 +95,7 @@ class MemoryConsumer:
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         """Read just ``partitions``, each from its offset; a negative one is the beginning. What is paused stays so."""
         self._positions = {(item.topic, item.partition): max(0, item.offset) for item in partitions}
+        self._unstarted = self._positions.keys() & self._paused
         self._ends_told.clear()
 
     def seek(self, partition: TopicPartition) -> None:
@@ -105,12 +107,16 @@ class MemoryConsumer:
         self._ends_told.pop(place, None)
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        """Give nothing of ``partitions`` for now."""
-        self._paused |= {(item.topic, item.partition) for item in partitions}
+        """Give nothing of ``partitions`` for now; those that are assigned by then need not be started."""
+        paused = {(item.topic, item.partition) for item in partitions}
+        self._paused |= paused
+        self._unstarted -= paused
 
     def resume(self, partitions: Sequence[TopicPartition]) -> None:
         """Go on with ``partitions``."""
-        self._paused -= {(item.topic, item.partition) for item in partitions}
+        resumed = {(item.topic, item.partition) for item in partitions}
+        self._paused -= resumed
+        self._unstarted -= resumed
 
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
         """Return what is there, up to ``num_messages``, and then the partitions' ends."""
@@ -123,9 +129,12 @@ class MemoryConsumer:
         return found
 
     def poll(self, timeout: float = -1) -> Message | None:
-        """Return the next record; a member that may wait and has none lets the cluster come to rest."""
+        """Return the next record; a member that may wait and has none lets the cluster come to rest.
+
+        Not while it is still to start with what it was assigned.
+        """
         found = self.consume(1)
-        if not found and timeout and self._positions and not self._paused and self._topics:
+        if not found and timeout and self._positions and not self._unstarted and self._topics:
             self._cluster.at_rest()
         return found[0] if found else None
 

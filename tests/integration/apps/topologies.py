@@ -14,6 +14,7 @@ from streamserve import App, Regression, Stream, Topic
 from streamserve.agents import Batch
 from streamserve.dataflow.runtime import OpenReader
 from streamserve.features.memory import MemoryReader
+from tests.integration.apps.claimed import claimed
 from tests.integration.apps.joins import joined
 from tests.integration.apps.judged import judged
 from tests.integration.apps.state import counted, owing, stored, windowed
@@ -129,6 +130,7 @@ TOPOLOGIES: Mapping[str, Callable[[str, Path], App]] = {
     "stored": stored,
     "joined": joined,
     "judged": judged,
+    "claimed": claimed,
 }
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 import promql_parser as promql
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamserve.ops.health import Liveness
 from streamserve.ops.metrics import PrometheusObserver
+from streamserve.records import Span
 from tests.unit.ops.test_metrics import tell_everything
 
 __all__ = ["exported", "filled", "unknown"]
@@ -40,6 +42,7 @@ def exported() -> Mapping[str, set[str]]:
     """Return the labels of every series on a worker's page, and of those that Prometheus adds."""
     metrics = PrometheusObserver("flights")
     tell_everything(metrics)
+    metrics.stalls.standing(Liveness(False, 61, "start", doing=("agent predict",), at=(Span("in", 0, 1, 9),)))
     found: defaultdict[str, set[str]] = defaultdict(set, {name: set(labels) for name, labels in _OWN.items()})
     for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:

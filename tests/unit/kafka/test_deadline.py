@@ -54,3 +54,13 @@ def test_a_thread_that_was_left_behind_ends_with_its_call() -> None:
     goes_on.set()
     threads[0].join(5.0)
     assert not threads[0].is_alive()
+
+
+def test_who_waits_may_have_less_patience() -> None:
+    deadline, never = Deadline(60.0), threading.Event()
+    answer = deadline.start(never.wait)
+    with pytest.raises(KafkaException, match=r"within 0\.05 s"):
+        answer(0.05)
+    assert deadline(max, 1, 2) == 2, "the next call has a thread of its own"
+    deadline.close()
+    never.set()

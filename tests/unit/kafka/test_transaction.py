@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from confluent_kafka import Producer
+from typing_extensions import override
 
 from streamserve.errors import ConfigurationError, OutcomeUnknown, TransactionAborted
 from streamserve.kafka import transaction as module
 from streamserve.kafka.calls import Calls, When
+from streamserve.kafka.clients import KAFKA_CLIENTS
 from streamserve.kafka.commit import ChangelogBatch, Frozen, GroupCommit
 from streamserve.kafka.phases import Phase
 from streamserve.kafka.quarantine import Quarantine
@@ -73,6 +79,27 @@ def test_messages_leave_while_the_positions_are_on_their_way() -> None:
         ("producer.flush", "after"),
         ("producer.send_offsets", "after"),
     ]
+
+
+class Deaf(Producer):
+    """Does not answer who sends positions, as librdkafka where the transaction broke meanwhile."""
+
+    @override
+    def send_offsets_to_transaction(self, positions: Any, group_metadata: Any, timeout: Any = None) -> None:
+        time.sleep(5.0)
+
+
+def test_nobody_waits_for_positions_that_will_not_be_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.01)
+    switch = FaultSwitch(parse_faults("producer.flush:after:1:raise=INVALID_RECORD"))
+    settings = load_settings({"instance": "w0", "kafka": {"test.mock.num.brokers": "1", "log_level": "0"}})
+    transaction = Transaction("app", settings, Calls(switch, replace(KAFKA_CLIENTS, producer=Deaf)))
+    produce(transaction)
+    began = time.monotonic()
+    with pytest.raises(ConfigurationError, match="INVALID_RECORD"):
+        transaction.commit(OFFSETS)
+    assert time.monotonic() - began < 4.0
+    transaction.close()
 
 
 def test_an_open_transaction_is_not_opened_again() -> None:

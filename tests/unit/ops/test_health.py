@@ -9,6 +9,17 @@ import pytest
 from streamserve.clock import ManualClock
 from streamserve.errors import ConfigurationError
 from streamserve.ops.health import Health, Liveness, Watchdog
+from streamserve.records import Span
+
+
+class Silent:
+    """Listens, and does nothing."""
+
+    def stalled(self, liveness: Liveness) -> None: ...
+
+    def standing(self, liveness: Liveness) -> None: ...
+
+    def moving(self, seconds: float) -> None: ...
 
 
 def test_progress_within_the_deadline_is_healthy() -> None:
@@ -95,17 +106,92 @@ def test_the_watchdog_tells_each_stall_once() -> None:
     told = threading.Semaphore(0)
     stalls: list[Liveness] = []
 
-    def on_stall(liveness: Liveness) -> None:
-        stalls.append(liveness)
-        told.release()
+    class Listener(Silent):
+        def stalled(self, liveness: Liveness) -> None:
+            stalls.append(liveness)
+            told.release()
 
-    watchdog = Watchdog(health, on_stall, interval_s=0.01)
+    watchdog = Watchdog(health, [Listener()], interval_s=0.01)
     watchdog.start()
     clock.advance(100)
     assert told.acquire(timeout=10)
     assert not told.acquire(timeout=0.1)
     watchdog.stop()
     assert [stall.seconds for stall in stalls] == [100]
+
+
+def test_the_watchdog_tells_when_the_engine_goes_on() -> None:
+    clock = ManualClock()
+    health = Health(deadline_s=60, clock=clock)
+    stood, moved = threading.Event(), threading.Event()
+
+    class Listener(Silent):
+        def standing(self, liveness: Liveness) -> None:
+            assert not liveness.healthy
+            stood.set()
+
+        def moving(self, seconds: float) -> None:
+            assert seconds == 100
+            moved.set()
+
+    watchdog = Watchdog(health, [Listener()], interval_s=0.01)
+    watchdog.start()
+    clock.advance(100)
+    assert stood.wait(10)
+    health.progress()
+    assert moved.wait(10)
+    watchdog.stop()
+
+
+def test_a_process_that_was_paused_is_not_ended_for_it() -> None:
+    clock = ManualClock()
+    health = Health(deadline_s=0.02, clock=clock)
+    ended: list[float] = []
+    looks = threading.Semaphore(0)
+
+    class Listener(Silent):
+        def standing(self, liveness: Liveness) -> None:
+            assert not liveness.healthy
+            looks.release()
+
+    given_up = threading.Event()
+
+    def give_up(liveness: Liveness) -> None:
+        ended.append(liveness.seconds)
+        given_up.set()
+
+    watchdog = Watchdog(health, [Listener()], interval_s=0.01, hopeless_s=0.1, give_up=give_up)
+    clock.advance(1_000)  # as after SIGSTOP: it has stood for long, but nobody has watched
+    watchdog.start()
+    assert looks.acquire(timeout=10)
+    assert ended == []
+    assert given_up.wait(10)
+    assert ended == [1_000]
+    watchdog.stop()
+
+
+def test_a_stall_names_what_runs_and_where_its_records_stand() -> None:
+    class Rows:
+        def spans(self) -> list[Span]:
+            return [Span("in", 2, 40, 47), Span("in", 3, 5, 5)]
+
+    clock = ManualClock()
+    health = Health(deadline_s=60, clock=clock)
+    health.entered("agent", "predict", Rows())
+    health.entered("step", "inner")
+    health.left()
+    health.entered("features", "delay_v1")
+    clock.advance(61)
+    liveness = health.liveness()
+    assert liveness.doing == ("agent predict", "features delay_v1")
+    assert liveness.call == "features delay_v1"
+    assert liveness.as_dict()["at"] == ["in[2]@40-47", "in[3]@5"]
+    health.left()
+    assert health.liveness().healthy
+    health.progress()
+    clock.advance(61)
+    assert health.liveness().doing == ()
+    assert health.liveness().call == "engine"
 
 
 def test_a_deadline_must_be_positive() -> None:

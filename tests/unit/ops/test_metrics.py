@@ -13,7 +13,9 @@ from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamserve.observer import Observers
+from streamserve.ops.health import Liveness
 from streamserve.ops.metrics import PrometheusObserver
+from streamserve.records import Span
 
 from .naming import problems_of
 
@@ -245,3 +247,31 @@ def test_promtool_accepts_the_page(metrics: PrometheusObserver) -> None:
         ["promtool", "check", "metrics"], input=metrics.render(), capture_output=True, check=False, timeout=30
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_stall_is_shown_with_its_place_while_it_lasts(metrics: PrometheusObserver) -> None:
+    liveness = Liveness(
+        False,
+        61.0,
+        "start",
+        doing=("agent predict", "features delay_v1"),
+        at=(Span("in", 3, 40, 47), Span("in", 4, 1, 1)),
+    )
+    metrics.stalls.stalled(liveness)
+    metrics.stalls.standing(liveness)
+    page = metrics.render().decode()
+    assert "streamserve_stalled 1.0" in page
+    assert 'streamserve_stalls_total{call="features delay_v1"} 1.0' in page
+    place = 'agent="predict",call="features delay_v1",offset="40",partition="3",topic="in"'
+    assert f"streamserve_stalled_seconds{{{place}}} 61.0" in page
+    metrics.stalls.moving(65.0)
+    page = metrics.render().decode()
+    assert "streamserve_stalled 0.0" in page
+    assert "streamserve_stalled_seconds{" not in page
+
+
+def test_deaths_before_are_asked_for_at_each_scrape(metrics: PrometheusObserver) -> None:
+    deaths = [3, 0]
+    metrics.stalls.ask_crashes(lambda: deaths.pop(0))
+    assert b"streamserve_crashes 3.0" in metrics.render()
+    assert b"streamserve_crashes 0.0" in metrics.render()

@@ -396,3 +396,24 @@ def test_one_name_is_one_regrouping() -> None:
     assert [topic for topic in app.plan().engine_topics() if topic.endswith("-regrouped")] == [
         "stateful-events-by-group-regrouped"
     ]
+
+
+def test_a_batch_agent_keeps_the_values_of_a_key_that_stands_in_two_partitions_apart() -> None:
+    """Each partition's state is its own: another worker may own it next."""
+    app = App("apart")
+    events = app.topic("apart-events", str, key=str)
+    counts = app.table("counts", int, default=int)
+
+    @app.batch_agent(events, to=app.topic("apart-out", str, key=str))
+    def count(batch: Batch[str]) -> Sequence[None]:  # pyright: ignore[reportUnusedFunction]
+        for event in batch:
+            counts.update(event, lambda number: number + 1)
+        return [None] * len(batch)
+
+    with Harness(app, partitions=2) as harness:
+        with harness.together():
+            for partition in (0, 1, 0, 1, 0):
+                harness.send(events, "k", partition=partition)
+        found = {(it.partition(), (it.value() or b"")[-1:]) for it in harness.read_bytes("apart-counts-changelog")}
+        assert found == {(0, b"3"), (1, b"2")}
+        assert harness.dead_letters() == []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pytest
 
 from streamserve import App, Batch, Stream, Table, Topic, aggregates, session, tumbling
 from streamserve.state.definition import TableDefinition
@@ -15,6 +16,7 @@ from streamserve.state.pending import Pending
 from streamserve.state.store import MemoryStore
 from streamserve.state.table import TableState
 from streamserve.testing import Harness
+from streamserve.testing.harness import Fault
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -96,6 +98,28 @@ def test_regrouped_windows_close_as_their_sources_go_on_though_no_more_events_co
             harness.send(visits, Visit("u", at(0), here), Visit("u", at(100), there), partition=partition)
         harness.advance("2s")
         assert closed(harness, counts) == {(here, at(0), 2)}
+
+
+@pytest.mark.parametrize("fault", [None, "crash", "rebalance"])
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_where_all_sources_are_idle_regrouped_time_is_that_of_the_one_furthest_ahead(
+    fault: Fault | None, ahead: int
+) -> None:
+    """Whichever is idle first, and though an idle one is taken over by a worker that cannot know that it is."""
+    app = App("ahead")
+    visits = app.topic("visits", Visit, key="user", event_time="at")
+    counts = app.topic("stays", Count, key="key")
+    app.aggregate("stay", visits.group_by("shop"), aggregates.count(), window=session("10s"), to=counts)
+    here, there = "LGA", "EWR"  # of two partitions the first and the second
+    with Harness(app, partitions=2) as harness:
+        harness.send(visits, Visit("u", at(0), here), partition=1 - ahead)
+        harness.advance("30s")
+        if fault is not None:
+            harness.fault(fault)
+        harness.send(visits, Visit("u", at(5), there), Visit("u", at(100), there), partition=ahead)
+        for _ in range(3):
+            harness.advance("5s")
+        assert closed(harness, counts) == {(here, at(0), 1), (there, at(5), 1)}
 
 
 def test_a_topic_with_dots_in_its_name_can_be_regrouped() -> None:

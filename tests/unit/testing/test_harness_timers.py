@@ -260,6 +260,28 @@ def test_a_timer_whose_message_the_broker_finds_too_large_is_one_dead_letter() -
         assert "max.message.bytes" in letter.message
 
 
+def test_what_one_topic_refuses_of_a_timer_goes_to_another() -> None:
+    app, events, _, seen = new_app()
+    count_and_wait(app, events, seen)
+    small, large = (app.topic(name, bytes, key=lambda value: value[:1].decode()) for name in ("small", "large"))
+
+    @seen.on_timer(to=large)
+    async def tell(user: str) -> AsyncIterator[bytes]:  # pyright: ignore[reportUnusedFunction]
+        if seen[user] == 1:
+            await small.send(b"x" * 600)
+        yield b"x" * 700
+
+    harness = Harness(app)
+    _, cluster = harness.kafka
+    cluster.topic("small").max_message_bytes = 500
+    with harness:
+        harness.send(events, Event("a", at(0)), Event("end", at(60)))
+        assert harness.read(large) == []
+        harness.send(events, Event("a", at(61)), Event("end", at(120)))
+        assert len(harness.read(large)) == 1
+        assert [letter.reason for letter in harness.dead_letters()] == ["oversize"]
+
+
 def test_setting_a_timer_that_nothing_runs_at_is_refused() -> None:
     app, events, _, seen = new_app()
     count_and_wait(app, events, seen)

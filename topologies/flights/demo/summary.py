@@ -134,7 +134,7 @@ class Summary:
 
     def _verdict(self) -> Text:
         if self.good:
-            after = f" after {self.kills} SIGKILLs" if self.kills else ""
+            after = f" after {self.kills} SIGKILL{'s' * (self.kills != 1)}" if self.kills else ""
             return Text(f"Every record had exactly one outcome{after}.", style="bold green")
         return Text("The topics are not as they should be: see the counts.", style="bold red")
 

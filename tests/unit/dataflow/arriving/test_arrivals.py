@@ -224,3 +224,15 @@ def test_the_watermark_does_not_go_back_over_a_restart_when_an_idle_channel_had_
     after.hold(channel_row(5, 0, None, marks=True))
     after.hold(channel_row(6, 1, None, marks=True))
     assert [item.offset for item in drain(after)] == [3]
+
+
+@given(st.permutations([0, 1, 2]))
+def test_where_all_channels_are_idle_time_is_that_of_the_furthest_whichever_is_idle_first(order: list[int]) -> None:
+    """A restart after each step changes nothing."""
+    progress, watermark_ms = Progress(0), None
+    told = [(0, 50), (1, 200), (2, 100), *((channel, IDLE_MS) for channel in order)]
+    for offset, (channel, time_ms) in enumerate(told):
+        arrivals = InTimeOrder(Limits(ALLOWED_MS), progress, refuses_late=True, channels=3)
+        arrivals.hold(Row(time_ms, "t", FakeRecord(_offset=offset, _topic="t"), Marker(channel)))
+        progress, watermark_ms = arrivals.progress(), arrivals.watermark_ms()
+    assert watermark_ms == 200 - ALLOWED_MS

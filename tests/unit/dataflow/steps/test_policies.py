@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from typing_extensions import override
 
-from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, StepOutput
+from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, StepOutput, coordinates_of
 from streamserve.dataflow.planning.plan import OnError
 from streamserve.dataflow.steps.policies import FailurePolicy
-from streamserve.errors import ConfigurationError, OversizeError, Reject
+from streamserve.errors import ConfigurationError, CrashError, OversizeError, Reject
 from streamserve.kafka.transaction import Quarantine
 from streamserve.observer import Observer
 from streamserve.records import Coordinates, Emission, Origin
@@ -86,3 +86,17 @@ def test_everything_that_a_refused_input_came_to_is_withheld_from_its_step_alone
         assert [emission.topic for emission, _ in output.messages] == (
             ["side", "dead"] if refused else ["side", "side"]
         )
+
+
+def test_a_batch_is_sifted_for_the_step_that_a_record_fails_only() -> None:
+    quarantine = Quarantine()
+    policy, _ = policy_of("dead-letter", quarantine)
+    batch = batch_of([1, 2, 3])
+    assert policy.sifted("a", batch) is batch
+    [bad] = [coordinates_of(record) for record in batch.records][1:2]
+    quarantine.refused[Origin("a", bad)] = CrashError("it ends the process")
+    assert policy.sifted("a", batch).values == [1, 3]
+    assert len(policy.sifted("b", batch)) == 3
+    output = policy.settle(StepOutput("a"), batch)
+    assert [origin for _, origin in output.messages] == [bad]
+    assert dict(output.messages[0][0].headers)["reason"] == b"crashed"

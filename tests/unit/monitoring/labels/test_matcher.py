@@ -191,3 +191,24 @@ def test_statuses_are_those_of_an_independent_computation(given_keys: list[Key])
 @given(st.lists(keys, max_size=6), st.lists(st.booleans(), max_size=30))
 def test_a_restore_at_any_moment_changes_nothing(given_keys: list[Key], restore_at: list[bool]) -> None:
     assert play(given_keys, restore_at) == play(given_keys, ())
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_what_becomes_of_a_label_after_its_prediction_is_forgotten_does_not_depend_on_when_that_is_dropped(
+    *, is_forgotten: bool
+) -> None:
+    """A batch may end, and time move on, between the two, or not."""
+    matcher = LabelMatcher(WITHIN)
+    predict(matcher, 0)
+    late = 2 * WITHIN + 1
+    outcomes = matcher.advance(late) if is_forgotten else []
+    outcomes += label(matcher, late)
+    outcomes += matcher.advance(WITHIN * 9)
+    assert statuses(outcomes) == [("unlabelled", None), ("unpredicted", None)]
+
+
+def test_a_label_is_late_until_its_prediction_is_forgotten() -> None:
+    matcher = LabelMatcher(WITHIN)
+    predict(matcher, 0)
+    matcher.advance(2 * WITHIN)
+    assert statuses(label(matcher, 2 * WITHIN)) == [("late", 2 * WITHIN)]

@@ -40,6 +40,11 @@ def test_a_lost_result_comes_from_a_window() -> None:
     assert (found.source, found.came_from) == (None, "window hourly")
 
 
+def test_what_a_timer_left_comes_from_its_table() -> None:
+    found = letter(None, headers=(("step", b"since"), ("table", b"since"), ("table-partition", b"1")))
+    assert (found.source, found.came_from, found.facts()["table"]) == (None, "timer of since", "since")
+
+
 @pytest.mark.parametrize(
     ("wanted", "taken"),
     [
