@@ -143,7 +143,7 @@ def _tests_on_kafka() -> bool:
         environment.setenv("JDK_JAVA_OPTIONS", QUICK_JAVA, prepend=" ")
         if BROKERS_VARIABLE not in os.environ:
             environment.setenv(BROKERS_VARIABLE, stack.enter_context(LocalBroker()).address)
-        together = _pytest("tests/integration", "-m", "broker and not alone", *TWO_AT_A_TIME)
+        together = _pytest("tests/integration", "-m", "broker and not alone", "--durations=15", *TWO_AT_A_TIME)
         return _pytest("tests/integration", "-m", "broker and alone") and together
 
 

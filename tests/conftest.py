@@ -21,6 +21,9 @@ settings.load_profile("streamserve")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Tests have their processes: where two of them train, OpenMP's threads spin for each other (0.8 s become 11 s)."""
 
+os.environ.pop("COLUMNS", None)
+"""Readline, which pytest imports, puts a width there for children, who would take it for a person's wish."""
+
 TOGETHER = ("tests/unit/flights/", "tests/integration/test_demo.py")
 """Tests below each of these share costly fixtures, or the machine: one process runs them all."""
 

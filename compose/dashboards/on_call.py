@@ -157,8 +157,10 @@ _ERRORS = Row(
             unit="s",
             queries=[
                 Query(
-                    f"max by (instance, call, topic, partition) ({select('streamserve_stalled_seconds')})",
-                    "{{instance}}: {{call}} at {{topic}}[{{partition}}]",
+                    # the seconds are there during a stall only; the flag beside them is 0 as long as all goes well
+                    f"max by (instance, call, topic, partition) ({select('streamserve_stalled_seconds')})"
+                    f" or max by (instance) ({select('streamserve_stalled')})",
+                    "{{instance}} {{call}} {{topic}} {{partition}}",
                 )
             ],
             help_="What an engine does that gives no sign of life, and for how long. Runbook: WorkerStalled.",

@@ -145,7 +145,14 @@ class Driver:
 
     def produce(self, items: Iterable[Event | bytes], topic: str | None = None) -> None:
         """Write events under their users, and bytes as they are, to ``topic`` (default: the first input)."""
-        producer = Producer({"bootstrap.servers": self.brokers, "partitioner": "murmur2_random", "linger.ms": 5})
+        producer = Producer(
+            {
+                "bootstrap.servers": self.brokers,
+                "partitioner": "murmur2_random",
+                "linger.ms": 5,
+                "enable.idempotence": True,
+            }
+        )
         for item in items:
             value = item if isinstance(item, bytes) else msgspec.json.encode(item)[:-1] + PLANTED
             key = item.user.encode() if isinstance(item, Event) else b"user-0"

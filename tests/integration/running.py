@@ -212,7 +212,7 @@ class Input:
 
 def send(brokers: str, topic: str, inputs: Iterable[Input | Any], config: Mapping[str, Any] | None = None) -> None:
     """Write ``inputs`` to ``topic``; what is not an ``Input`` is a value without a key, in partition 0."""
-    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 5, **(config or {})})
+    producer = Producer({"bootstrap.servers": brokers, "linger.ms": 5, "enable.idempotence": True, **(config or {})})
     for given in inputs:
         item = given if isinstance(given, Input) else Input(given)
         value = item.value if item.value is None or isinstance(item.value, bytes) else json.dumps(item.value).encode()

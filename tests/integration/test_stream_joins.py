@@ -86,7 +86,7 @@ def ends() -> list[Half]:
 
 
 def produce(brokers: str, app: str, sides: Sides) -> None:
-    producer = Producer({"bootstrap.servers": brokers, "partitioner": "murmur2_random"})
+    producer = Producer({"bootstrap.servers": brokers, "partitioner": "murmur2_random", "enable.idempotence": True})
     for side, rows in sides.items():
         for row in rows:
             producer.produce(f"{side}.{app}", msgspec.json.encode(row), row.user.encode())
