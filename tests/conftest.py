@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)
 """Readline, which pytest imports, puts a width there for children, who would take it for a person's wish."""
 
-TOGETHER = ("tests/unit/flights/", "tests/integration/test_demo.py")
+TOGETHER = ("tests/unit/flights/", "tests/integration/test_dashboards.py", "tests/integration/test_demo.py")
 """Tests below each of these share costly fixtures, or the machine: one process runs them all."""
 
 assert prometheus_client  # before Feast, whose import would point it to files of its own

@@ -6,6 +6,7 @@ it runs, so that help and completion answer at once.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -82,6 +83,11 @@ def _root(
 
     Example: streamserve run topologies.flights.app:app --brokers 127.0.0.1:9092
     """
+    del version
+    # Each worker has a page of its own. Importing Feast sets this for all processes started after it, and their
+    # metrics would then come twice, once for each process that wrote to the folder.
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):
+        os.environ.pop(name, None)
 
 
 for _name in _GROUPS:

@@ -63,6 +63,7 @@ def _run_watched(plan: Plan, settings: Settings, crashes: CrashJournal) -> None:
         log.log(logging.INFO, "started", app=plan.app, brokers=settings.bootstrap_servers, http=server.url)
         _tell_crash(log, crashes)
         worker.run()
+        told.close()  # what is left to tell comes before the end
         log.log(logging.INFO, "stopped", app=plan.app)
 
 

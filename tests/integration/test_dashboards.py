@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Generator, Mapping, Sequence
@@ -61,7 +62,9 @@ class Prometheus:
             job["static_configs"] = [{"targets": [f"{HOST}:{port}" for port in ports]}]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         address = self._url.removeprefix("http://")
-        self.command = ["prometheus", "--config.file=prometheus.yml", f"--web.listen-address={address}"]
+        # Debian's Prometheus would keep its data under /var, and find there what an earlier run has left.
+        storage = "--storage.tsdb.path=data"
+        self.command = ["prometheus", "--config.file=prometheus.yml", storage, f"--web.listen-address={address}"]
         self.folder = folder
 
     def series(self, query: str) -> list[dict[str, Any]]:
@@ -79,8 +82,11 @@ class Prometheus:
 
     def _get(self, what: str, parameters: Mapping[str, object]) -> dict[str, Any]:
         query = urllib.parse.urlencode({name: str(value) for name, value in parameters.items()})
-        with urllib.request.urlopen(f"{self._url}/api/v1/{what}?{query}", timeout=30) as answer:  # noqa: S310 - our own, on loopback
-            return json.load(answer)["data"]
+        try:
+            with urllib.request.urlopen(f"{self._url}/api/v1/{what}?{query}", timeout=30) as answer:  # noqa: S310 - our own, on loopback
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode()}") from error
 
 
 @contextmanager
@@ -137,12 +143,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus
 
 
 def wait_scored(server: Prometheus) -> None:
-    """Wait until a month's live performance is on the page, and a while for rates."""
+    """Wait until a month's live performance is on the page, then for rates, and availability by the minute."""
     give_up = time.monotonic() + SCORED_WITHIN_S
     while server.value('count (streamserve_performance{window="last", version="", slice=""})') == 0:
         assert time.monotonic() < give_up, "no window of live performance has closed"
         time.sleep(1)
-    time.sleep(10)
+    time.sleep(max(10.0, server.began + 90 - time.time()))
 
 
 def has_data(prometheus: Prometheus, query: str) -> bool:
