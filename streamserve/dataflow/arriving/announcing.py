@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from streamserve.clock import Clock
 from streamserve.dataflow.arriving.channels import IDLE_MS, marker_of
@@ -25,9 +25,6 @@ class _Told(NamedTuple):
     positions: Mapping[TopicPartitionKey, int]
 
 
-_Stand: TypeAlias = tuple[Mapping[TopicPartitionKey, int], int | None]
-"""A group's positions and its watermark."""
-
 _NOTHING_TOLD = _Told(None, idle=False, at=float("-inf"), positions={})
 
 
@@ -45,16 +42,6 @@ class Announcing:
             if plan.fed_by(part)
         }
         self._told: dict[GroupKey, _Told] = {}
-        self._left: dict[GroupKey, _Stand] = {}
-
-    def begin(self, groups: Iterable[Group]) -> None:
-        """Take note of where ``groups`` were left: until they come further, or are idle, readers know enough of them.
-
-        Who would tell a watermark that was told before has spoken: one that was idle would hold its readers back again.
-        """
-        for group in filter(self.concerns, groups):
-            self._told.pop(group.key, None)
-            self._left[group.key] = group.positions, group.watermark_ms
 
     def concerns(self, group: Group) -> bool:
         """Return whether anybody wants to know how far ``group`` has come."""
@@ -89,7 +76,7 @@ class Announcing:
         One that is idle tells how far it has come before: readers wait for it no more, but go on from there. It tells
         it again after each record, with which it speaks.
         """
-        if not self.concerns(group) or self._stands_still(group):
+        if not self.concerns(group):
             return []
         told = self._told.get(group.key, _NOTHING_TOLD)
         if self._clock.monotonic() - told.at < _INTERVAL_SECONDS:
@@ -101,13 +88,3 @@ class Announcing:
         )
         goes_idle = is_idle and (news or not told.idle or told.positions != group.positions)
         return [*news, IDLE_MS] if goes_idle else news
-
-    def _stands_still(self, group: Group) -> bool:
-        """Return whether ``group`` is where it was taken over, and not known to be idle."""
-        left = self._left.get(group.key)
-        if left is None:
-            return False
-        if left == (group.positions, group.watermark_ms) and not group.is_idle:
-            return True
-        del self._left[group.key]
-        return False

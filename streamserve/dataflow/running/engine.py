@@ -408,7 +408,6 @@ class Engine:
         if started:
             self.groups.update((group.key, group) for group in started)
             self._reading.begin(started)
-            self._announcing.begin(started)
             for group in started:
                 self._note(group.key)
             self._house.put_off()
