@@ -168,17 +168,21 @@ class Admin:
             for spec in missing
         ]
         client: Any = self._client  # its futures are untyped
-        for name, future in client.create_topics(new).items():
+        self._settle("create", client.create_topics(new), KafkaError.TOPIC_ALREADY_EXISTS)
+        self._wait_for({spec.name for spec in missing})
+        return [spec.name for spec in missing]
+
+    def _settle(self, doing: str, futures: Mapping[str, Any], done_before: int) -> None:
+        """Wait for the answer to each topic's request; ``done_before`` is the error of one that had nothing to do."""
+        for name, future in futures.items():
             try:
                 future.result(_REQUEST_SECONDS)
             except KafkaException as exception:
                 error = kafka_error(exception)
-                if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise TopicError(f"create topic {name!r}: {error.str()} ({error.name()})") from exception
+                if error.code() != done_before:
+                    raise TopicError(f"{doing} topic {name!r}: {error.str()} ({error.name()})") from exception
             except TimeoutError as error:
-                raise BrokerUnavailable(f"create topic {name!r}: no answer from {self._brokers}") from error
-        self._wait_for({spec.name for spec in missing})
-        return [spec.name for spec in missing]
+                raise BrokerUnavailable(f"{doing} topic {name!r}: no answer from {self._brokers}") from error
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete topics with all that they hold, and return when the broker tells of them no more.
@@ -189,15 +193,7 @@ class Admin:
         if not names:
             return
         client: Any = self._client  # its futures are untyped
-        for name, future in client.delete_topics(list(names)).items():
-            try:
-                future.result(_REQUEST_SECONDS)
-            except KafkaException as exception:
-                error = kafka_error(exception)
-                if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise TopicError(f"delete topic {name!r}: {error.str()} ({error.name()})") from exception
-            except TimeoutError as error:
-                raise BrokerUnavailable(f"delete topic {name!r}: no answer from {self._brokers}") from error
+        self._settle("delete", client.delete_topics(list(names)), KafkaError.UNKNOWN_TOPIC_OR_PART)
         give_up = time.monotonic() + self._seconds
         while not set(names).isdisjoint(self.partitions()):
             if time.monotonic() > give_up:
