@@ -26,6 +26,9 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
 DEMO_EVENTS = 3000
 TWO_AT_A_TIME = ("-n", "2")
+WAITED_IN_VAIN = ("--reruns", "1", "--only-rerun", "WaitTooLong|Timeout", "-rR")
+"""A test on Kafka whose patience ended is tried again, and named: the machine may have been busy. What a test found
+wrong is never tried again, for it may come true one time in two and be wrong all the same."""
 QUICK_JAVA = "-XX:TieredStopAtLevel=1"
 """Brokers of tests live for minutes at most: Java's thorough compiler takes half of the time of a start (measured)."""
 
@@ -143,8 +146,9 @@ def _tests_on_kafka() -> bool:
         environment.setenv("JDK_JAVA_OPTIONS", QUICK_JAVA, prepend=" ")
         if BROKERS_VARIABLE not in os.environ:
             environment.setenv(BROKERS_VARIABLE, stack.enter_context(LocalBroker()).address)
-        together = _pytest("tests/integration", "-m", "broker and not alone", "--durations=15", *TWO_AT_A_TIME)
-        return _pytest("tests/integration", "-m", "broker and alone") and together
+        most = ("-m", "broker and not alone", "--durations=15", *TWO_AT_A_TIME)
+        together = _pytest("tests/integration", *most, *WAITED_IN_VAIN)
+        return _pytest("tests/integration", "-m", "broker and alone", *WAITED_IN_VAIN) and together
 
 
 def _demo() -> bool:

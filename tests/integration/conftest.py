@@ -16,7 +16,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from streamserve.broker.server import LocalBroker
 from tests import BROKERS_VARIABLE
-from tests.integration.driving import Driver, MakeTopics, wait_until
+from tests.integration.driving import Driver, MakeTopics
+from tests.integration.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +47,25 @@ def topic_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def make_topics(brokers: str) -> MakeTopics:
     return topic_maker(brokers)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure how the logs end that the test's workers have written."""
+    report = yield
+    folder = cast("pytest.Function", item).funcargs.get("tmp_path")
+    if report.failed and isinstance(folder, Path):
+        logs = sorted(folder.rglob("*.log"), key=lambda log: log.stat().st_mtime)
+        report.sections += [(f"the end of {log.name}", log.read_text(errors="replace")[-3_000:]) for log in logs[-6:]]
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print what a test waited for in vain that is tried again: else it would be told nowhere."""
+    if report.outcome == "rerun":  # pyright: ignore[reportUnnecessaryComparison] - a plug-in's outcome
+        print(f"\n{report.nodeid} is tried again\n{report.longreprtext}")
+        for title, text in report.sections:
+            print(f"--- {title}\n{text}")
 
 
 class Drive(Protocol):

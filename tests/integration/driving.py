@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from streamserve.testing.checks import Report, check_app, end_offsets, read_topi
 from streamserve.testing.faults import FAULT_VARIABLE
 from tests.canaries import KAFKA_SECRET, PERSON, refuse_leaks
 from tests.integration.apps.topologies import MODEL, Event, inputs_of, output_of
+from tests.integration.waiting import WaitTooLong, wait_until
 from tests.integration.worker_main import LISTENS, metrics_of, run_worker, told_of
 from tests.unit.inference.onnx_models import float_package
 
@@ -42,18 +42,6 @@ class MakeTopics(Protocol):
     """Creates topics, and returns when the broker has them."""
 
     def __call__(self, *names: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None: ...
-
-
-class WaitTooLong(AssertionError):
-    """Something did not come about in time."""
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > give_up:
-            raise WaitTooLong(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
 
 
 def events(count: int, *, first: int = 0, **options: object) -> list[Event]:

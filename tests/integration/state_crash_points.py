@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from streamserve.broker.server import LocalBroker
 from streamserve.kafka.calls import CALL_NAMES
 from tests.integration.crash_points import EVENTS, Death, deaths
-from tests.integration.driving import WaitTooLong
 from tests.integration.state_driving import PATIENT, SMALL, StateDriver, own_driver, spent_events
+from tests.integration.waiting import WaitTooLong
 
 PARTITIONS = 2
 

@@ -22,7 +22,7 @@ from streamserve.kafka.admin import Admin
 from streamserve.settings import load_settings
 from tests.integration.apps.state import LATENESS_S, Spent
 from tests.integration.apps.topologies import TOPOLOGIES
-from tests.integration.driving import START, Driver, MakeTopics, wait_until
+from tests.integration.driving import START, Driver, MakeTopics
 from tests.integration.state_truth import (
     CLOSING_UID,
     CLOSING_USER,
@@ -33,6 +33,7 @@ from tests.integration.state_truth import (
     wrong_tellings,
     wrong_windows,
 )
+from tests.integration.waiting import wait_until
 
 STEP_MS = 100
 """Between one event and the next."""

@@ -14,7 +14,6 @@ from bytewax.dataflow import Stream as BytewaxStream
 from streamserve import App, Batch, Record, Reject, Stream
 from streamserve.errors import ConfigurationError
 from streamserve.testing.checks import read_topic
-from tests.integration.driving import wait_until
 from tests.integration.running import (
     Input,
     Running,
@@ -26,6 +25,7 @@ from tests.integration.running import (
     send,
     values,
 )
+from tests.integration.waiting import wait_until
 
 pytestmark = pytest.mark.broker
 

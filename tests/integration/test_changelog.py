@@ -18,7 +18,7 @@ from streamserve.settings import Settings, load_settings
 from streamserve.testing.checks import read_topic
 from streamserve.testing.faults import FaultSwitch, parse_faults
 from tests.integration.conftest import MakeTopics
-from tests.integration.driving import wait_until
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
 

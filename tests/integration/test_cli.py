@@ -8,14 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.integration.waiting import free_ports, ready, wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -105,34 +105,6 @@ def project(tmp_path: Path, topic_name: str, brokers: str) -> Project:
     return Project(tmp_path, topic_name[-40:].lstrip("-"), brokers)
 
 
-def eventually(holds: Callable[[], bool], *, seconds: float = 45) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.2)
-
-
-def free_ports(count: int) -> int:
-    """A port after which ``count - 1`` are free as well, as far as one can know."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port: int = first.getsockname()[1]
-            try:
-                for number in range(1, count):
-                    socket.create_server(("127.0.0.1", port + number)).close()
-            except OSError:
-                continue
-        return port
-
-
-def ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
 def events(page: str = "/") -> str:
     return "".join(json.dumps({"user": user, "page": page}) + "\n" for user in USERS)
 
@@ -162,9 +134,9 @@ def test_events_go_where_javas_clients_put_them(project: Project) -> None:
 def test_a_worker_drains_on_sigterm_and_leaves_no_lag(project: Project) -> None:
     port = free_ports(1)
     with project.running("--create-topics", "--http-port", str(port)) as worker:
-        eventually(lambda: ready(port))
+        wait_until(lambda: ready(port), "a worker that is ready")
         project("send", "shop:app", f"{project.name}-clicks", text=events() + events("bad"))
-        eventually(lambda: project.json("lag", "shop:app")["lag"] == 0)
+        wait_until(lambda: project.json("lag", "shop:app")["lag"] == 0, "all inputs committed")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
     told = [json.loads(line) for line in project.log.read_text().splitlines() if line.startswith("{")]
@@ -176,9 +148,9 @@ def test_a_worker_drains_on_sigterm_and_leaves_no_lag(project: Project) -> None:
 def test_two_workers_share_the_partitions_under_one_supervisor(project: Project) -> None:
     port = free_ports(2)
     with project.running("--create-topics", "--workers", "2", "--http-port", str(port)) as supervisor:
-        eventually(lambda: ready(port) and ready(port + 1))
+        wait_until(lambda: ready(port) and ready(port + 1), "two workers that are ready")
         project("send", "shop:app", f"{project.name}-clicks", text=events())
-        eventually(lambda: project.json("lag", "shop:app")["lag"] == 0)
+        wait_until(lambda: project.json("lag", "shop:app")["lag"] == 0, "all inputs committed")
         supervisor.send_signal(signal.SIGTERM)
         assert supervisor.wait(30) == 0
     log = project.log.read_text()

@@ -22,8 +22,8 @@ import yaml
 from confluent_kafka import Producer
 
 from compose.dashboards import BOARDS
-from streamserve.broker.probe import free_port
 from streamserve.broker.server import LocalBroker
+from tests.integration.waiting import HOST, free_ports, ready, wait_until
 from tests.unit.compose.queries import filled
 from topologies.flights.feed import prepare, replay
 
@@ -38,7 +38,6 @@ EVENTS = 32_000
 """Flights until a month is over and its labels are in, so that live performance has a closed window."""
 READY_WITHIN_S = 180.0
 SCORED_WITHIN_S = 420.0
-HOST = "127.0.0.1"
 NO_TROUBLE = {
     "on-call: Skipped, late and refused",
     "on-call: Engine restarts in an hour",
@@ -53,7 +52,7 @@ class Prometheus:
 
     def __init__(self, folder: Path, ports: Sequence[int]) -> None:
         self.began = time.time()
-        self._url = f"http://{HOST}:{free_port(HOST)}"
+        self._url = f"http://{HOST}:{free_ports(1)}"
         shutil.copytree(ROOT / "compose" / "prometheus", folder)
         config = yaml.safe_load((folder / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
@@ -101,18 +100,6 @@ def running(command: Sequence[str], folder: Path, log: Path) -> Generator[None]:
             process.wait(60)
 
 
-def wait_ready(ports: Sequence[int]) -> None:
-    give_up = time.monotonic() + READY_WITHIN_S
-    for port in ports:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://{HOST}:{port}/readyz", timeout=5).close()
-                break
-            except OSError:
-                assert time.monotonic() < give_up, f"worker on {port} is not ready"
-                time.sleep(0.5)
-
-
 def feed(brokers: str) -> None:
     """Replay the flights, one record among them that is none."""
     producer = Producer({"bootstrap.servers": brokers})
@@ -124,7 +111,7 @@ def feed(brokers: str) -> None:
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus]:
     folder = tmp_path_factory.mktemp("dashboards")
-    first = free_port(HOST)
+    first = free_ports(2)
     ports = [first, first + 1]
     with LocalBroker(folder / "broker") as broker, pytest.MonkeyPatch.context() as patched:
         patched.setenv("STREAMSERVE_BOOTSTRAP_SERVERS", broker.address)
@@ -136,7 +123,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus
             running([*work, "--workers", "2", "--http-port", str(first)], ROOT, folder / "workers.log"),
             running(server.command, server.folder, folder / "prometheus.log"),
         ):
-            wait_ready(ports)
+            wait_until(lambda: all(ready(port) for port in ports), "workers that are ready", READY_WITHIN_S)
             feed(broker.address)
             wait_scored(server)
             yield server
@@ -144,10 +131,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus
 
 def wait_scored(server: Prometheus) -> None:
     """Wait until a month's live performance is on the page, then for rates, and availability by the minute."""
-    give_up = time.monotonic() + SCORED_WITHIN_S
-    while server.value('count (streamserve_performance{window="last", version="", slice=""})') == 0:
-        assert time.monotonic() < give_up, "no window of live performance has closed"
-        time.sleep(1)
+    closed = 'count (streamserve_performance{window="last", version="", slice=""})'
+    wait_until(lambda: server.value(closed) > 0, "a window of live performance that has closed", SCORED_WITHIN_S)
     time.sleep(max(10.0, server.began + 90 - time.time()))
 
 

@@ -8,8 +8,8 @@ from streamserve.dataflow.running import housekeeping
 from streamserve.dataflow.running.worker import Worker
 from streamserve.testing.checks import committed_offsets
 from streamserve.testing.faults import FaultSwitch
-from tests.integration.driving import wait_until
 from tests.integration.running import Running, copying, create_topics, send, settings_of
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

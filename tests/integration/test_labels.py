@@ -17,7 +17,8 @@ from streamserve.kafka.admin import Admin
 from streamserve.settings import load_settings
 from streamserve.testing.checks import read_topic
 from tests.integration.apps.judged import WITHIN_S, Asked, Known, judged, labels_of
-from tests.integration.driving import START, Driver, wait_until
+from tests.integration.driving import START, Driver
+from tests.integration.waiting import wait_until
 
 pytestmark = pytest.mark.broker
 

@@ -20,8 +20,8 @@ from streamserve.kafka.marks import METADATA_BYTES, Limits, OffsetMark, Progress
 from streamserve.settings import load_settings
 from streamserve.testing.checks import read_topic
 from tests.integration.conftest import MakeTopics
-from tests.integration.driving import wait_until
 from tests.integration.running import Input, create_topics, dead_letters, process, send
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 

@@ -19,7 +19,7 @@ import pytest
 from streamserve.ops.crashes import ALONE
 from streamserve.testing.checks import read_topic
 from tests.integration.running import Input, send, values
-from tests.integration.test_cli import eventually, free_ports, ready
+from tests.integration.waiting import free_ports, ready, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
@@ -101,7 +101,7 @@ class Crashing:
         given = {"bootstrap_servers": self.brokers, "state_dir": str(self.folder / "state"), **settings}
         environment = {**os.environ, **{f"STREAMSERVE_{name.upper()}": value for name, value in given.items()}}
         command = [sys.executable, "-m", "streamserve", "run", "crashing:app", "--create-topics", *arguments]
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "run.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=self.folder, env=environment, stderr=log)
             try:
                 yield process
@@ -112,7 +112,7 @@ class Crashing:
 
     @property
     def log(self) -> str:
-        return (self.folder / "log").read_text()
+        return (self.folder / "run.log").read_text()
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """Return the log's lines about ``event``."""
@@ -153,9 +153,13 @@ def test_one_record_of_thousands_that_segfaults_becomes_a_dead_letter(app: Crash
     records = [Input({"n": -1 if n == poison else n}, partition=n % 4) for n in range(5_000)]
     port = free_ports(2)
     with app.running("--workers", "2", "--http-port", str(port), session_timeout="45s") as supervisor:
-        eventually(lambda: ready(port) and ready(port + 1))
+        wait_until(lambda: ready(port) and ready(port + 1), "two workers that are ready")
         send(app.brokers, f"{app.name}.in", records)
-        eventually(lambda: app.count("-dead-letters") == 1 and app.count(".out") == 4_999, seconds=120)
+        wait_until(
+            lambda: app.count("-dead-letters") == 1 and app.count(".out") == 4_999,
+            "one dead letter, all else doubled",
+            120,
+        )
         supervisor.send_signal(signal.SIGTERM)
         assert supervisor.wait(30) == 0
     good = [n for n in range(5_000) if n != poison]
@@ -174,20 +178,22 @@ def test_one_record_of_thousands_that_segfaults_becomes_a_dead_letter(app: Crash
 def test_a_stall_is_named_and_over_when_the_engine_goes_on(app: Crashing) -> None:
     port = free_ports(1)
     with app.running("--http-port", str(port), stall_timeout="2s") as worker:
-        eventually(lambda: ready(port))
+        wait_until(lambda: ready(port), "a worker that is ready")
         (app.folder / "hold").touch()
         send(app.brokers, f"{app.name}.in", [Input({"n": n}, partition=2) for n in (77,)])
-        eventually(lambda: health(port)[0] == 503 and bool(app.told("stalled")))
+        wait_until(lambda: health(port)[0] == 503 and bool(app.told("stalled")), "a stall that is told")
         _, red = health(port)
         assert (red["doing"], red["at"]) == (["agent double"], [f"{app.name}.in[2]@0"])
         assert any(line.endswith("in double") for line in red["stack"])
         [told] = app.told("stalled")
         assert (told["doing"], told["at"]) == (red["doing"], red["at"])
         series = f'agent="double",call="agent double",offset="0",partition="2",topic="{app.name}.in"'
-        eventually(lambda: series in metrics(port) and "streamserve_stalled 1.0" in metrics(port))
+        wait_until(
+            lambda: series in metrics(port) and "streamserve_stalled 1.0" in metrics(port), "metrics of the stall"
+        )
         (app.folder / "hold").unlink()
-        eventually(lambda: health(port)[0] == 200 and bool(app.told("goes on")))
-        eventually(lambda: app.count(".out") == 1)
+        wait_until(lambda: health(port)[0] == 200 and bool(app.told("goes on")), "the end of the stall")
+        wait_until(lambda: app.count(".out") == 1, "one double")
         assert "streamserve_stalled 0.0" in metrics(port)
         assert "streamserve_stalled_seconds{" not in metrics(port)
         worker.send_signal(signal.SIGTERM)
@@ -197,13 +203,13 @@ def test_a_stall_is_named_and_over_when_the_engine_goes_on(app: Crashing) -> Non
 def test_a_stall_without_end_ends_the_process_for_its_supervisor(app: Crashing) -> None:
     port = free_ports(1)
     with app.running("--http-port", str(port), stall_timeout="2s", stall_restart="4s") as worker:
-        eventually(lambda: ready(port))
+        wait_until(lambda: ready(port), "a worker that is ready")
         (app.folder / "hold").touch()
         send(app.brokers, f"{app.name}.in", [Input({"n": 77}, partition=0)])
         assert worker.wait(60) == 1
         assert [told["doing"] for told in app.told("stalled for too long: the process ends")] == [["agent double"]]
     (app.folder / "hold").unlink()
     with app.running("--http-port", str(port)) as worker:
-        eventually(lambda: app.count(".out") == 1)
+        wait_until(lambda: app.count(".out") == 1, "one double")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0

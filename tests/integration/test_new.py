@@ -17,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from streamserve.testing.checks import ReadRecord, read_topic
-from tests.integration.driving import wait_until
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -54,7 +54,7 @@ def streamserve(folder: Path, brokers: str, *arguments: str) -> str:
 def running(folder: Path, brokers: str, name: str) -> Generator[None]:
     """Run the app ``name`` beside the block."""
     command = [sys.executable, "-m", "streamserve", "run", f"{name}.app:app", "--brokers", brokers]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stderr=log) as worker:
+    with (folder / "run.log").open("wb") as log, subprocess.Popen(command, cwd=folder, stderr=log) as worker:
         try:
             yield
         finally:

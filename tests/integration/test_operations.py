@@ -29,8 +29,9 @@ from streamserve.records import Coordinates, Emission
 from streamserve.settings import Settings
 from streamserve.testing.checks import read_topic
 from tests.integration.conftest import topic_maker
-from tests.integration.driving import FORKS, MakeTopics, wait_until
+from tests.integration.driving import FORKS, MakeTopics
 from tests.integration.running import Input, Running, create_topics, process, send, settings_of, values
+from tests.integration.waiting import wait_until
 from tests.unit.cli.apps import module
 
 pytestmark = pytest.mark.broker

@@ -9,7 +9,8 @@ import pytest
 from streamserve.ops.control import pause, resume, run_state, status
 from streamserve.settings import load_settings
 from tests.integration.conftest import Drive
-from tests.integration.driving import events, wait_until
+from tests.integration.driving import events
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 

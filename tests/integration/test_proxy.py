@@ -9,7 +9,8 @@ import pytest
 from streamserve.testing.proxy import Action, Api, KafkaProxy
 from tests.integration.conftest import Drive
 from tests.integration.crash_points import EVENTS, SMALL
-from tests.integration.driving import events, wait_until
+from tests.integration.driving import events
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

@@ -16,7 +16,7 @@ import pytest
 
 from streamserve.testing.checks import read_topic
 from tests import readme
-from tests.integration.driving import wait_until
+from tests.integration.waiting import wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -61,7 +61,7 @@ class Reader:
     @contextmanager
     def running(self, line: str) -> Generator[Path]:
         """Run ``line`` beside the block; yields the file of what it says."""
-        log = self._folder / "log"
+        log = self._folder / "run.log"
         with (
             log.open("wb") as said,
             subprocess.Popen(self._arguments(line), cwd=self._folder, env=self._environment, stderr=said) as worker,

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.integration.conftest import Drive
-from tests.integration.driving import Driver, events, wait_until
+from tests.integration.driving import Driver, events
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

@@ -13,8 +13,9 @@ from confluent_kafka.admin import AdminClient
 from streamserve import App, Stream
 from streamserve.errors import ConfigurationError, TopicError
 from tests.integration.conftest import Drive, MakeTopics
-from tests.integration.driving import events, wait_until
+from tests.integration.driving import events
 from tests.integration.running import Running, copying, create_topics, process, send
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 

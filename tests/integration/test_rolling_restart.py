@@ -12,7 +12,8 @@ import pytest
 
 from streamserve.testing.checks import read_topic
 from tests.integration.conftest import Drive
-from tests.integration.driving import SPAWNED, Driver, events, wait_until
+from tests.integration.driving import SPAWNED, Driver, events
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from streamserve.cli import main
 from streamserve.testing.checks import read_topic
 from tests.integration.apps import stores
-from tests.integration.driving import wait_until
 from tests.integration.running import Input, Running, create_topics, send
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 

@@ -19,7 +19,8 @@ from streamserve.kafka.admin import Admin
 from streamserve.settings import load_settings
 from streamserve.testing.reading import read_topic
 from tests.integration.apps.joins import LATENESS_S, WITHIN_S, Half, Met, joined
-from tests.integration.driving import Driver, wait_until
+from tests.integration.driving import Driver
+from tests.integration.waiting import wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

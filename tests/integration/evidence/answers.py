@@ -13,10 +13,11 @@ import time
 from dataclasses import dataclass
 
 from streamserve.testing.proxy import Action, Api, KafkaProxy
-from tests.integration.driving import Driver, events, wait_until
+from tests.integration.driving import Driver, events
 from tests.integration.evidence.owners import verdict
 from tests.integration.evidence.trials import SMALL, Evidence, broker_of, chance_of, options, plain_driver
 from tests.integration.evidence.workers import reaction
+from tests.integration.waiting import wait_until
 
 APIS = (Api.END_TXN, Api.ADD_OFFSETS_TO_TXN, Api.TXN_OFFSET_COMMIT, Api.FETCH, Api.HEARTBEAT)
 ACTIONS: tuple[Action, ...] = ("delay", "cut", "drop")

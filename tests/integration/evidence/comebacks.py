@@ -17,10 +17,11 @@ import msgspec
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.integration.apps.claimed import Claimed
-from tests.integration.driving import FORKS, SPAWNED, Driver, WorkerProcess, wait_until
+from tests.integration.driving import FORKS, SPAWNED, Driver, WorkerProcess
 from tests.integration.evidence.owners import verdict
 from tests.integration.evidence.trials import Evidence, Load, broker_of, chance_of, options, plain_driver
 from tests.integration.evidence.workers import BOTH, ONE_OF_TWO, share_of, worker_of, works_on
+from tests.integration.waiting import wait_until
 
 RATE = 1_000
 SESSION_S = 6

@@ -19,11 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tests.integration.driving import Driver, WaitTooLong, WorkerProcess, events
+from tests.integration.driving import Driver, WorkerProcess, events
 from tests.integration.evidence.points import Life, Pair, lives, pairs, points, written
 from tests.integration.evidence.trials import Evidence, broker_of, chance_of, options, plain_driver
 from tests.integration.relay import STRUCK
 from tests.integration.state_driving import PATIENT, StateDriver, own_driver, spent_events
+from tests.integration.waiting import WaitTooLong
 
 BLOCK = 20
 EVENTS = 240

@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.integration.driving import Driver, wait_until
+from tests.integration.driving import Driver
 from tests.integration.evidence.owners import Answer, answers, verdict
 from tests.integration.evidence.trials import SMALL, Evidence, Load, broker_of, chance_of, options, plain_driver
+from tests.integration.waiting import wait_until
 
 RATE = 3_000
 

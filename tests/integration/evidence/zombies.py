@@ -18,10 +18,11 @@ from typing import TypeAlias
 
 from confluent_kafka import KafkaException, Producer
 
-from tests.integration.driving import Driver, WorkerProcess, wait_until
+from tests.integration.driving import Driver, WorkerProcess
 from tests.integration.evidence.owners import verdict
 from tests.integration.evidence.trials import SMALL, Evidence, Load, broker_of, chance_of, options, plain_driver
 from tests.integration.evidence.workers import BOTH, ONE_OF_TWO, reaction, worker_of, works_on
+from tests.integration.waiting import wait_until
 
 ROUND = 10
 BORNE = 5
