@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
-from streamserve.dataflow.planning.plan import GlobalTableNode, KeyTimerNode, OnError, TableNode, WindowNode
+from streamserve.dataflow.planning.nodes import GlobalTableNode, KeyTimerNode, OnError, TableNode, WindowNode
 from streamserve.durations import Duration
 from streamserve.errors import ConfigurationError, MissingKey, PlanError
 
@@ -109,10 +109,12 @@ class Table(Generic[TK, V]):
         """Run the decorated function for each key whose timer is due: an async generator with ``to``, else a coroutine.
 
         With ``clock="event"`` it is given the key once the watermark of the key's partition has reached the time that
-        ``set_timer`` named: after the batch of records that moved it there, and before the next batch. A record that
-        comes later in the same batch is processed first, so it finds the timer still set, and may replace or delete it;
-        how many records make a batch depends on what is waiting. While no record moves the watermark, no such timer is
-        due. With ``clock="processing"`` the time is that of the clock of the worker that
+        ``set_timer`` named: after the record that moved it there, and before the next record of the key, whether
+        records came one by one or in a backlog. Other keys' records that were read together may be processed first,
+        which shows in what ``items`` gives and in the order of a topic that agents and timers share, but not within a
+        key. While no record moves the watermark, no such timer is due. What comes of it: events of one key go through
+        one batch after the other, so that a table with such timers costs more where few keys have most of the events.
+        With ``clock="processing"`` the time is that of the clock of the worker that
         owns the partition: the key comes at that time or soon after, between two batches of records, also while there
         are none; one that was due while no worker ran comes once, after the restart. Clocks of different workers may
         differ. A table may have a function for each clock.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 
-import prometheus_client
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -24,10 +23,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)
 """Readline, which pytest imports, puts a width there for children, who would take it for a person's wish."""
 
-TOGETHER = ("tests/unit/flights/", "tests/integration/test_dashboards.py", "tests/integration/test_demo.py")
-"""Tests below each of these share costly fixtures, or the machine: one process runs them all."""
-
-assert prometheus_client  # before Feast, whose import would point it to files of its own
+TOGETHER = ("tests/unit/flights/", "tests/integration/test_dashboards.py", "tests/integration/test_doctor.py")
+"""Tests below each of these share costly fixtures: one process runs them all."""
 
 collect_ignore = ["benchmarks/peers/faust_copy.py", "benchmarks/peers/quix_copy.py"]
 """Programs of other engines, which run in environments of their own."""
@@ -39,13 +36,6 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector leave out what was imported: it would walk through all of it again and again."""
     gc.freeze()
     gc.enable()
-
-
-@pytest.fixture(autouse=True)
-def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    """Importing Feast says in the environment that metrics are shared between processes."""
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
-    monkeypatch.delenv("PROMETHEUS_MULTIPROCESS_DIR", raising=False)
 
 
 class _Together(LoadScopeScheduling):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streamserve.features.environment import environment_kept
+
 if TYPE_CHECKING:
     from feast import FeatureStore, FileSource
 
@@ -22,7 +24,8 @@ entity_key_serialization_version: 3
 
 def new_store(repo: Path, project: str) -> FeatureStore:
     """Write the configuration into the new folder ``repo`` and return its store, to which nothing is applied yet."""
-    from feast import FeatureStore
+    with environment_kept():
+        from feast import FeatureStore
 
     (repo / "data").mkdir(parents=True)
     (repo / "feature_store.yaml").write_text(_CONFIG.format(project=project))

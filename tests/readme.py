@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from streamserve.features.environment import environment_kept
+
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "topologies/flights/README.md")
+DOCUMENTS = (
+    "README.md",
+    *("topologies/guide.md", "topologies/guarantees.md", "compose/operations.md"),
+    *("tests/README.md", "topologies/flights/README.md"),
+)
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
@@ -76,13 +82,23 @@ def commands(text: str) -> Iterator[list[str]]:
                     yield arguments
 
 
+def anchor(heading: str) -> str:
+    """Return what leads to a heading within its document.
+
+    >>> anchor("Two streams, and more")
+    '#two-streams-and-more'
+    """
+    return "#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def under(heading: str, language: str) -> list[str]:
-    """Return the README's blocks of a language under a heading."""
-    return [block.text for block in blocks(read("README.md"), language) if block.heading == heading]
+    """Return the documents' blocks of a language under a heading."""
+    found = [block for document in DOCUMENTS for block in blocks(read(document), language)]
+    return [block.text for block in found if block.heading == heading]
 
 
 def only(heading: str, language: str) -> str:
-    """Return the README's one block of a language under a heading."""
+    """Return the documents' one block of a language under a heading."""
     [found] = under(heading, language)
     return found
 
@@ -131,5 +147,6 @@ def lay_out(folder: Path, app: Literal["score", "agent"] = "score") -> None:
 
 def run_scripts(folder: Path, names: Sequence[str] = ("feature_repo/prepare.py", "train.py")) -> None:
     """Run scripts of the folder, which is the working directory."""
-    for name in names:
-        runpy.run_path(str(folder / name), run_name="__main__")
+    with environment_kept():
+        for name in names:
+            runpy.run_path(str(folder / name), run_name="__main__")

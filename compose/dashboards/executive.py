@@ -40,7 +40,7 @@ _THIS = Row(
             kind="number",
             width=6,
             queries=[Query(_availability("1d"))],
-            help_="Share of minutes with a worker that was ready. Those that Prometheus missed count as lost.",
+            help_="Share of minutes with a worker that was ready. What Prometheus missed counts as lost, a pause too.",
             warn_at=0.999,
             low_is_bad=True,
         ),

@@ -193,7 +193,7 @@ _LIVE = Row(
             title="By version",
             unit="none",
             queries=[Query(_live("all", "metric, version", version="~.+", slice=""), "{{metric}} of {{version}}")],
-            help_="Of all time, each version by itself: champion against challenger.",
+            help_="Of all time, each version by itself.",
         ),
         Panel(
             title="Labels",
@@ -216,7 +216,7 @@ _ROLLOUT = Row(
                     "{{model}} {{version}}",
                 )
             ],
-            help_="A swap crosses over within seconds; deploys are marked in purple.",
+            help_="Both answer while workers are restarted with a new one; deploys are marked in purple.",
         ),
         Panel(
             title="Deployed",

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from streamserve.agents import Agent, Batch, Features, Model, ScopedStream, Source, Stream, Topic, names_of
 from streamserve.app.declared import Declares, checked
-from streamserve.dataflow.planning.plan import AgentKind, AgentNode, OnError, Ordering
+from streamserve.dataflow.planning.nodes import AgentKind, AgentNode, OnError, Ordering
 from streamserve.errors import PlanError, Reject
 from streamserve.records import Prediction, Record
 from streamserve.tables import Table

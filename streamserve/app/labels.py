@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from streamserve.agents import Labels, Source, Topic
 from streamserve.app.declared import Declares
-from streamserve.dataflow.planning.plan import LabelsNode
+from streamserve.dataflow.planning.nodes import LabelsNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 from streamserve.monitoring.labels.plan import PerformancePlan, Task, Window

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from streamserve.agents import Features, Model, Monitor
 from streamserve.app.declared import Declares
-from streamserve.dataflow.planning.plan import FeaturesNode, ModelNode, MonitorNode
+from streamserve.dataflow.planning.nodes import FeaturesNode, ModelNode, MonitorNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 from streamserve.features.base import FeatureRow

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from streamserve.agents import Source, Topic
 from streamserve.aggregates import Aggregate, Field
 from streamserve.app.declared import Declares
-from streamserve.dataflow.planning.plan import Emit, GlobalTableNode, StoreKind, TableNode, TopicNode, WindowNode
+from streamserve.dataflow.planning.nodes import Emit, GlobalTableNode, StoreKind, TableNode, TopicNode, WindowNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 from streamserve.records import Window

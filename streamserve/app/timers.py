@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 from streamserve.agents import Agent, Topic
 from streamserve.app.declared import Declares, checked
 from streamserve.dataflow.planning.crontab import Crontab
-from streamserve.dataflow.planning.plan import AgentNode, Per, TimerNode
+from streamserve.dataflow.planning.nodes import AgentNode, Per, TimerNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 

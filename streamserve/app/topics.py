@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from streamserve.agents import Topic
 from streamserve.app.declared import Declares, checked
-from streamserve.dataflow.planning.plan import LatePolicy, OnError, TopicNode
+from streamserve.dataflow.planning.nodes import LatePolicy, OnError, TopicNode
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import PlanError
 

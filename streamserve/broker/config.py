@@ -144,14 +144,17 @@ def write_settings(
 def server_properties(
     topics: Path, *, port: int, controller_port: int, settings: Mapping[str, str] = NO_SETTINGS
 ) -> str:
-    """Return Kafka's settings for one node that is broker and controller; addresses and folders are always ours."""
+    """Return Kafka's settings for one node that is broker and controller; its addresses and folders are always ours.
+
+    It is alone unless ``settings`` give it another ``node.id`` and name the ``controller.quorum.voters``.
+    """
     merged = {
         **SETTINGS,
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         **settings,
         "log.dirs": str(topics),
         "listeners": f"BROKER://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
         "advertised.listeners": f"BROKER://{HOST}:{port}",
-        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
     }
     return "".join(f"{key}={value}\n" for key, value in merged.items())
 

@@ -6,9 +6,9 @@ it runs, so that help and completion answer at once.
 
 from __future__ import annotations
 
-import os
+import inspect
 from importlib import import_module
-from importlib.util import find_spec
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -18,26 +18,15 @@ from streamserve.errors import StreamserveError
 
 __all__ = ["main"]
 
-_GROUPS = (
-    *("demo", "new", "broker", "run", "check", "doctor", "graph"),
-    *(
-        "topics",
-        "tables",
-        "send",
-        "read",
-        "call",
-        "status",
-        "pause",
-        "resume",
-        "lag",
-        "offsets",
-        "dead_letters",
-        "transactions",
-        "verify",
-        "bench",
-    ),
-)
-"""The modules, in the order of their help."""
+_PANELS = {
+    "To begin": ("demo", "new", "broker"),
+    "An app": ("run", "check", "doctor", "graph", "call"),
+    "What flows": ("topics", "send", "read", "tables"),
+    "On call": ("status", "pause", "resume", "lag", "offsets", "dead_letters", "transactions"),
+    "Proof": ("verify", "bench"),
+}
+"""The modules, under the headings and in the order of the help."""
+_GROUPS = tuple(chain.from_iterable(_PANELS.values()))
 
 
 class _Commands(TyperGroup):
@@ -81,15 +70,33 @@ def _root(
 ) -> None:
     """Streaming inference on Kafka: agents, Feast features, ONNX models, exactly once.
 
+    MODULE:APP names an app by its module, importable from here, and its name there. Every command has help of its own.
+
     Example: streamserve run topologies.flights.app:app --brokers 127.0.0.1:9092
     """
     del version
-    # Each worker has a page of its own. Importing Feast sets this for all processes started after it, and their
-    # metrics would then come twice, once for each process that wrote to the folder.
-    for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):
-        os.environ.pop(name, None)
 
 
-for _name in _GROUPS:
-    if find_spec(f"streamserve.cli.{_name}") is not None:
-        import_module(f"streamserve.cli.{_name}").register(main)
+def _register(name: str, panel: str) -> None:
+    """Add the commands of a module under a heading."""
+    before = [*main.registered_commands, *main.registered_groups]
+    import_module(f"streamserve.cli.{name}").register(main)
+    for added in [*main.registered_commands, *main.registered_groups]:
+        if added not in before:
+            added.rich_help_panel = panel
+
+
+def _reflow(group: typer.Typer) -> None:
+    """Let help fill the terminal: typer keeps a docstring's lines, and breaks each again."""
+    for command in group.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _reflow(inner.typer_instance)
+
+
+for _panel, _names in _PANELS.items():
+    for _name in _names:
+        _register(_name, _panel)
+_reflow(main)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamserve.cli.options import AppName, AsJson, Brokers
+from streamserve.cli.loading import load_plan
+from streamserve.cli.options import AppName, AsJson, Brokers, Yes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,6 @@ Assignments = Annotated[
 ]
 ByHand = Annotated[bool, typer.Option("--edit", help="Change the payload of the one that is meant in $EDITOR.")]
 Again = Annotated[bool, typer.Option("--again", help="Also those that were replayed before: twice on purpose.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is written.")]
 
 _SHOWN = 50
 """How many lines tell of a replay."""
@@ -88,7 +88,7 @@ def list_command(
     from streamserve.cli.console import note, print_json, print_table
     from streamserve.ops.dead_letters import dead_letters, newest
 
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     letters, count = newest(dead_letters(plan, settings, _wanted(reason, step, since)), limit)
     facts = [letter.facts() for letter in letters]
     if as_json:
@@ -118,7 +118,7 @@ def show(
     from streamserve.cli.console import fail, print_json, print_table
     from streamserve.ops.dead_letters import Wanted, dead_letters
 
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     partition, offset = _place(place)
     found = next(dead_letters(plan, settings, Wanted(places={(partition, offset)})), None)
     if found is None:
@@ -164,7 +164,7 @@ def replay_command(
     from streamserve.cli.console import print_json
     from streamserve.ops.dead_letters import dead_letters, replay
 
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     wanted = _wanted(reason, step, since, places)
     if wanted.is_everything and not everything:
         raise typer.BadParameter("say which: by PARTITION@OFFSET, --reason, --step, --since or --all")
@@ -281,10 +281,3 @@ def _place(text: str) -> tuple[int, int]:
     if found is None:
         raise typer.BadParameter(f"{text!r} is no place of a dead letter: write PARTITION@OFFSET, for example 0@17")
     return int(found[1]), int(found[2])
-
-
-def _of(name: str, brokers: str | None) -> tuple[Plan, Settings]:
-    from streamserve.cli.loading import load_app, load_settings_of
-
-    app = load_app(name)
-    return app.plan(), load_settings_of(app, bootstrap_servers=brokers)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamserve.cli.completion import complete_apps
+from streamserve.cli.loading import kafka_keys, load_plan
 from streamserve.cli.options import AsJson, Brokers, KafkaKeys
 
 if TYPE_CHECKING:
@@ -65,14 +66,12 @@ def doctor(
 
 
 def _of(name: str | None, brokers: str | None, kafka: list[str] | None) -> tuple[Plan | None, Settings]:
-    from streamserve.cli.loading import kafka_keys, load_app, load_settings_of
     from streamserve.settings import load_settings
 
     if name is None:
         keys = {**load_settings().kafka, **kafka_keys(kafka or ())}
         return None, load_settings(None, {"bootstrap_servers": brokers, "kafka": keys})
-    app = load_app(name)
-    return app.plan(), load_settings_of(app, kafka=kafka, bootstrap_servers=brokers)
+    return load_plan(name, brokers, kafka=kafka)
 
 
 def _print(findings: Sequence[Finding]) -> None:

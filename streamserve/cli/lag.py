@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamserve.cli.loading import load_plan
 from streamserve.cli.options import AppName, AsJson, Brokers
 from streamserve.errors import TopicError
 
@@ -33,11 +34,10 @@ def lag(
 
     Example: streamserve lag topologies.flights.app:app --watch
     """
-    from streamserve.cli.loading import load_app, load_settings_of
     from streamserve.kafka.admin import Admin
 
-    app = load_app(name)
-    plan, admin = app.plan(), Admin(load_settings_of(app, bootstrap_servers=brokers))
+    plan, settings = load_plan(name, brokers)
+    admin = Admin(settings)
     inputs = [topic for part in plan.parts for topic in part.topics]
     missing = sorted(set(inputs) - admin.partitions().keys())
     if missing:

@@ -15,9 +15,10 @@ from streamserve.errors import StreamserveError
 
 if TYPE_CHECKING:
     from streamserve.app import App
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.settings import Settings
 
-__all__ = ["apps_beside", "kafka_keys", "load_app", "load_settings_of"]
+__all__ = ["apps_beside", "kafka_keys", "load_app", "load_plan", "load_settings_of"]
 
 _HINT = "MODULE:APP"
 
@@ -42,6 +43,12 @@ def load_app(name: str) -> App:
     apps = ", ".join(_apps_in(module_name)) or "none"
     is_what = f"has no {attribute!r}" if found is None else f"has {attribute!r}, but it is a {type(found).__name__}"
     raise _misnamed(f"module {module_name!r} {is_what}; apps in it: {apps}")
+
+
+def load_plan(name: str, brokers: str | None, *, kafka: Sequence[str] | None = None) -> tuple[Plan, Settings]:
+    """Return the plan and the settings of the app ``module:app``, as ``load_app`` and ``load_settings_of`` do."""
+    app = load_app(name)
+    return app.plan(), load_settings_of(app, kafka=kafka, bootstrap_servers=brokers)
 
 
 def apps_beside(name: str) -> list[App]:
@@ -89,8 +96,11 @@ def kafka_keys(settings: Sequence[str]) -> Mapping[str, str]:
 def _module(name: str) -> ModuleType:
     if "" not in sys.path and "." not in sys.path:
         sys.path.insert(0, "")
+    from streamserve.features.environment import environment_kept
+
     try:
-        return import_module(name)
+        with environment_kept():  # the module may import Feast
+            return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             where = "streamserve looks in the working directory and in the installed packages"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamserve.cli.completion import complete_topics
-from streamserve.cli.options import AppName, AsJson, Brokers
+from streamserve.cli.loading import load_plan
+from streamserve.cli.options import AppName, AsJson, Brokers, Yes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from streamserve.dataflow.planning.plan import Plan
     from streamserve.kafka.offsets import PartitionOffsets, Target
     from streamserve.ops.offsets import Move
-    from streamserve.settings import Settings
 
 To = Annotated[
     str,
@@ -44,7 +44,6 @@ Partition = Annotated[
 Empty = Annotated[
     bool, typer.Option("--empty-state", help="Delete tables, windows, labels and detectors too: as a new app begins.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this nothing is changed.")]
 
 offsets = typer.Typer(no_args_is_help=True, help="Look at an app's committed offsets, and set them.")
 
@@ -68,7 +67,7 @@ def show(name: AppName, brokers: Brokers = None, as_json: AsJson = False) -> Non
     from streamserve.cli.console import note, print_json, print_table
     from streamserve.ops.offsets import look
 
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     found = look(plan, settings)
     facts = [_facts(one) for one in found]
     if as_json:
@@ -110,7 +109,7 @@ def reset_command(
         raise typer.BadParameter(
             "empties the state of all partitions: leave --topic and --partition out", param_hint="--empty-state"
         )
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     moves = plan_reset(plan, settings, _target(to), topics=topics or (), partitions=partition or (), empty=empty_state)
     if yes:
         reset(plan, settings, moves, empty=empty_state)
@@ -201,10 +200,3 @@ def _target(text: str) -> Target:
         if offset >= 0:
             return offset
     return instant(text, hint="--to")
-
-
-def _of(name: str, brokers: str | None) -> tuple[Plan, Settings]:
-    from streamserve.cli.loading import load_app, load_settings_of
-
-    app = load_app(name)
-    return app.plan(), load_settings_of(app, bootstrap_servers=brokers)

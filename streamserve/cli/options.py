@@ -30,6 +30,7 @@ Partitions = Annotated[
     int, typer.Option(min=1, max=10_000, help="Partitions of topics that are created and whose number is open.")
 ]
 DEFAULT_PARTITIONS = 4
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this, only what would be done is shown.")]
 KafkaKeys = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamserve.cli.completion import complete_readable
+from streamserve.cli.loading import load_plan
 from streamserve.cli.options import AppName, AsJson, Brokers
 from streamserve.cli.times import instant
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """How many records a table has that nobody gave a limit."""
+
+_MADE_BY = {"drift": "app.monitor", "performance": "app.labels", "features": "app.features(..., log=1)"}
+"""What an app needs to have one of the engine's topics."""
 
 TopicName = Annotated[
     str,
@@ -73,21 +77,20 @@ def read(
 
     Example: streamserve read shop:app dead-letters --from 1h --follow
     """
-    from streamserve.cli.loading import load_app, load_settings_of
     from streamserve.kafka.browsing import browsing
 
     where = _start(start)
-    app = load_app(name)
-    plan = app.plan()
+    plan, settings = load_plan(name, brokers)
     topic = _topic(plan, topic)
-    settings = load_settings_of(app, bootstrap_servers=brokers)
     with browsing(plan.app, topic, settings) as browser:
         records = _records(plan, topic, browser, where, key, follow=follow)
         if follow or as_json:
             with suppress(KeyboardInterrupt):
                 _print_lines(islice(records, limit), as_json=as_json)
         else:
-            _print_table(records, limit or _SHOWN, dead=topic == plan.dead_letter_topic)
+            narrowed = key is not None or start != "beginning"
+            nothing = "nothing that was asked for" if narrowed else _why_nothing(plan, topic)
+            _print_table(records, limit or _SHOWN, dead=topic == plan.dead_letter_topic, nothing=nothing)
         _tell_of_transactions(browser, topic)
 
 
@@ -101,7 +104,10 @@ def _topic(plan: Plan, name: str) -> str:
     for full in (name, f"{plan.app}-{name}"):
         if full in known:
             return full
-    raise typer.BadParameter(f"the app has no topic {name!r}; there is {', '.join(known)}", param_hint="TOPIC")
+    made_by = _MADE_BY.get(name.removeprefix(f"{plan.app}-"))
+    hint = f" ({made_by} makes one)" if made_by else ""
+    there_is = ", ".join(known)
+    raise typer.BadParameter(f"the app has no topic {name!r}{hint}; there is {there_is}", param_hint="TOPIC")
 
 
 def _start(text: str) -> Start:
@@ -150,13 +156,32 @@ def _print_lines(records: Iterable[ShownRecord], *, as_json: bool) -> None:
             typer.echo(f"{record.time} {place}{key} {record.text}")
 
 
-def _print_table(records: Iterator[ShownRecord], limit: int, *, dead: bool) -> None:
-    """Print up to ``limit`` records as a table, and tell of others."""
+def _why_nothing(plan: Plan, topic: str) -> str:
+    """Return what an empty topic means, and what would come there."""
+    reasons = {
+        plan.dead_letter_topic: "no record was set aside",
+        plan.drift_topic: "statistics come once event time has passed the end of a window"
+        f" ({_windows(plan)}), alarms at once",
+        plan.performance_topic: "outcomes come with labels, metrics once event time has passed the end of a window",
+        plan.features_topic: "rows come with the events that use them, in the share that log= says",
+    }
+    idle = "nothing was written, or what was is past the topic's retention"
+    return f"nothing is there: {reasons.get(topic, idle)}"
+
+
+def _windows(plan: Plan) -> str:
+    from streamserve.durations import in_words
+
+    return ", ".join(sorted({in_words(node.window_ms) for node in plan.monitors}))
+
+
+def _print_table(records: Iterator[ShownRecord], limit: int, *, dead: bool, nothing: str) -> None:
+    """Print up to ``limit`` records as a table, and tell of others, or that there is nothing."""
     from streamserve.cli.console import note, print_table
 
     found = list(islice(records, limit))
     if not found:
-        note("nothing is there")
+        note(nothing)
         return
     print_table(found[0].columns(dead=dead), [each.row(dead=dead) for each in found])
     if next(records, None) is not None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamserve.cli.completion import complete_topics
+from streamserve.cli.loading import load_plan
 from streamserve.cli.options import AppName, AsJson, Brokers
 from streamserve.errors import DecodeError, EncodeError, TopicError
 
 if TYPE_CHECKING:
-    from streamserve.dataflow.planning.plan import Plan, TopicNode
+    from streamserve.dataflow.planning.nodes import TopicNode
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.records import Coordinates
     from streamserve.settings import Settings
 
@@ -50,11 +52,9 @@ def send(
     Example: streamserve send shop:app clicks '{"user": "u1", "page": "/"}'
     """
     from streamserve.cli.console import print_json
-    from streamserve.cli.loading import load_app, load_settings_of
     from streamserve.kafka.sending import send_records
 
-    app = load_app(name)
-    plan, settings = app.plan(), load_settings_of(app, bootstrap_servers=brokers)
+    plan, settings = load_plan(name, brokers)
     records = _records(_topic(plan, topic), _payloads(event), key)
     _check_exists(settings, topic)
     for (record_key, _), place in zip(records, send_records(settings, topic, records), strict=True):

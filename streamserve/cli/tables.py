@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamserve.cli.completion import complete_tables
+from streamserve.cli.loading import load_plan
 from streamserve.cli.options import AppName, AsJson, Brokers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamserve.dataflow.planning.plan import Plan, TableNode
+    from streamserve.dataflow.planning.nodes import TableNode
+    from streamserve.dataflow.planning.plan import Plan
     from streamserve.settings import Settings
 
 TableName = Annotated[
@@ -55,14 +57,12 @@ def show(
     Example: streamserve tables show payments:app spent --key ann
     """
     from streamserve.cli.console import fail, note, print_json, print_table
-    from streamserve.cli.loading import load_app, load_settings_of
 
-    app = load_app(name)
-    plan = app.plan()
+    plan, settings = load_plan(name, brokers)
     if table not in plan.tables:
         there_are = ", ".join(plan.tables) or "none"
         raise typer.BadParameter(f"the app has no table {table!r}; tables: {there_are}", param_hint="TABLE")
-    found = _read(plan, plan.tables[table], load_settings_of(app, bootstrap_servers=brokers), key)
+    found = _read(plan, plan.tables[table], settings, key)
     if key is not None and not found:
         fail(f"table {table!r} has no value for this key")
     shown = dict(sorted(found.items())[:limit])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from streamserve.cli.loading import load_plan
 from streamserve.cli.options import DEFAULT_PARTITIONS, AppName, AsJson, Brokers, Partitions
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def create(
     """
     from streamserve.cli.console import print_json
 
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     created = create_missing(plan, settings, partitions)
     if as_json:
         print_json({"created": created})
@@ -56,7 +57,7 @@ def list_command(name: AppName, brokers: Brokers = None, as_json: AsJson = False
     from streamserve.dataflow.planning.topics import topic_specs
     from streamserve.kafka.admin import Admin
 
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     found = Admin(settings).partitions()
     rows: list[dict[str, Any]] = [
         {"topic": spec.name, "purpose": spec.purpose, "needed": spec.partitions, "partitions": found.get(spec.name)}
@@ -79,7 +80,7 @@ def check(name: AppName, brokers: Brokers = None, as_json: AsJson = False) -> No
     """
     from streamserve.cli.console import print_json
 
-    plan, settings = _of(name, brokers)
+    plan, settings = load_plan(name, brokers)
     problems = _problems(plan, settings)
     if as_json:
         print_json({"problems": problems})
@@ -104,13 +105,6 @@ def create_missing(plan: Plan, settings: Settings, partitions: int) -> list[str]
     while created and not admin.partitions().keys() >= set(created) and time.monotonic() < deadline:
         time.sleep(0.1)
     return created
-
-
-def _of(name: str, brokers: str | None) -> tuple[Plan, Settings]:
-    from streamserve.cli.loading import load_app, load_settings_of
-
-    app = load_app(name)
-    return app.plan(), load_settings_of(app, bootstrap_servers=brokers)
 
 
 def _problems(plan: Plan, settings: Settings) -> list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamserve.cli.options import AppName, AsJson, Brokers
+from streamserve.cli.loading import load_plan
+from streamserve.cli.options import AppName, AsJson, Brokers, Yes
 
 if TYPE_CHECKING:
     from streamserve.dataflow.planning.plan import Plan
@@ -31,7 +32,6 @@ TopicName = Annotated[str | None, typer.Option("--topic", help="The topic in whi
 Partition = Annotated[
     int | None, typer.Option("--partition", min=0, help="The partition in which one hangs.", show_default=False)
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this only say what would be done.")]
 
 transactions = typer.Typer(no_args_is_help=True, help="Look at open transactions, and end those that hang.")
 
@@ -65,7 +65,7 @@ def list_command(
     """
     from streamserve.cli.console import print_json
 
-    plan, asked = _of(name, brokers)
+    plan, asked = _asked(name, brokers)
     found = [one for one in asked.listed() if everyones or (one.is_open and _is_of(plan, one))]
     hanging = asked.hanging(minutes=older_than, topics=None if everyones else _topics(plan))
     if as_json:
@@ -82,7 +82,7 @@ def describe(name: AppName, transactional_id: Id, brokers: Brokers = None, as_js
     """
     from streamserve.cli.console import print_json, print_table
 
-    _, asked = _of(name, brokers)
+    _, asked = _asked(name, brokers)
     facts = _facts(asked.describe(transactional_id))
     if as_json:
         print_json(facts)
@@ -112,7 +112,7 @@ def abort(
     """
     from streamserve.cli.console import print_json
 
-    plan, asked = _of(name, brokers)
+    plan, asked = _asked(name, brokers)
     if transactional_id is not None and topic is None and partition is None:
         ended: list[dict[str, Any]] = [_end(plan, asked, transactional_id, yes=yes)]
     elif transactional_id is None and topic is not None and partition is not None:
@@ -206,9 +206,8 @@ def _topics(plan: Plan) -> set[str]:
     return {*plan.topics, *plan.global_tables, *plan.engine_topics(), replays_topic(plan.app), OFFSETS_TOPIC}
 
 
-def _of(name: str, brokers: str | None) -> tuple[Plan, Transactions]:
-    from streamserve.cli.loading import load_app, load_settings_of
+def _asked(name: str, brokers: str | None) -> tuple[Plan, Transactions]:
     from streamserve.ops.transactions import Transactions
 
-    app = load_app(name)
-    return app.plan(), Transactions(load_settings_of(app, bootstrap_servers=brokers))
+    plan, settings = load_plan(name, brokers)
+    return plan, Transactions(settings)

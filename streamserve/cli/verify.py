@@ -39,6 +39,19 @@ Name = Annotated[
 Events = Annotated[int, typer.Option(min=1_000, help="Inputs; of your app at most so many of each input topic.")]
 Kills = Annotated[int, typer.Option(min=0, help="SIGKILL a worker so many times while inputs come.")]
 Seed = Annotated[int, typer.Option(help="Inputs, victims and failing calls follow from it.")]
+Rescalings = Annotated[
+    int, typer.Option(min=0, help="Change the number of workers so many times: to fewer, and back to all.")
+]
+Aborts = Annotated[int, typer.Option(min=0, help="Let at least about so many calls fail that abort a transaction.")]
+Unknown = Annotated[int, typer.Option(min=0, help="Let at least about so many commits stay without an answer.")]
+Logs = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep the workers' logs in this empty folder, and a note of each call that failed.",
+        show_default=False,
+    ),
+]
 WorkerCount = Annotated[int, typer.Option("--workers", min=1, max=16, help="Worker processes.")]
 Brokers = Annotated[
     str | None,
@@ -70,15 +83,19 @@ def verify(
     kills: Kills = 10,
     seed: Seed = 1,
     workers: WorkerCount = 2,
+    rescalings: Rescalings = 0,
+    aborts: Aborts = 0,
+    unknown: Unknown = 0,
     brokers: Brokers = None,
     ignore: Ignore = None,
+    logs: Logs = None,
     as_json: AsJson = False,
 ) -> None:
     """Kill workers with SIGKILL, let their commits fail, and count what was lost, came twice, or does not agree.
 
-    Runs real workers on a real Kafka. Each has a call that fails in a commit, and a commit whose answer is lost; half
-    of the kills come from inside a commit. Afterwards, and meanwhile, a reader that shares no code with the engine
-    judges every outcome, table, window, label and statistic. The exit code is 1 on any anomaly.
+    Runs real workers on a real Kafka. Each start has a call that fails in a commit, and a commit whose answer is lost,
+    or more of them; half also kill themselves inside a commit. Afterwards, and meanwhile, a reader that shares no code
+    with the engine judges every outcome, table, window, label and statistic. The exit code is 1 on any anomaly.
 
     Your own app is run twice on copies of the records in its input topics, on temporary brokers: undisturbed, and in
     the storm. What verify cannot know is what your app means: it holds the storm's outputs, dead letters and tables
@@ -87,17 +104,23 @@ def verify(
     not. Side effects outside Kafka, such as a Feast push, happen in both runs.
 
     Example: streamserve verify --events 20000 --kills 10 --json
+
+    The long version: streamserve verify --events 2000000 --kills 300 --workers 3 --aborts 200 --unknown 50
     """
     from streamserve.cli.console import print_json
     from streamserve.testing.verify.running import Options
 
-    options = Options(events=events, kills=kills, workers=workers, seed=seed)
-    if name is None:
-        if ignore:
-            raise typer.BadParameter("the built-in app has no such fields: name your own", param_hint="--ignore")
-        report = _built_in(options, brokers)
-    else:
-        report = _own(name, options, brokers, frozenset(ignore or ()))
+    if rescalings and workers == 1:
+        raise typer.BadParameter("a single worker cannot become fewer: give --workers too", param_hint="--rescalings")
+    size = {"events": events, "kills": kills, "workers": workers, "rescalings": rescalings}
+    options = Options(**size, seed=seed, aborts=aborts, unknown=unknown)
+    with _folder(logs) as folder:
+        if name is None:
+            if ignore:
+                raise typer.BadParameter("the built-in app has no such fields: name your own", param_hint="--ignore")
+            report = _built_in(options, brokers, folder)
+        else:
+            report = _own(name, options, brokers, frozenset(ignore or ()), folder)
     if as_json:
         print_json(report.as_dict())
     else:
@@ -106,7 +129,20 @@ def verify(
         raise typer.Exit(1)
 
 
-def _built_in(options: Options, brokers: str | None) -> VerifyReport:
+@contextmanager
+def _folder(logs: Path | None) -> Generator[Path]:
+    """Give the folder for logs: the one that is named, made where it is missing, or one that ends with the block."""
+    if logs is not None:
+        logs.mkdir(parents=True, exist_ok=True)
+        if any(logs.iterdir()):
+            raise typer.BadParameter(f"{logs} is not empty, and what is in it would be counted", param_hint="--logs")
+        yield logs
+        return
+    with TemporaryDirectory(prefix="streamserve-verify-logs-") as folder:
+        yield Path(folder)
+
+
+def _built_in(options: Options, brokers: str | None, logs: Path) -> VerifyReport:
     """Run the built-in app on ``brokers``, or on a broker of its own."""
     from streamserve.cli.topics import create_missing
     from streamserve.ops.supervisor import PARENT_FD
@@ -120,14 +156,15 @@ def _built_in(options: Options, brokers: str | None) -> VerifyReport:
     with TemporaryDirectory(prefix="streamserve-verify-") as folder, _kafka(brokers) as address:
         publish_model(Path(folder) / "models")
         create_missing(app.plan(), load_settings(app.settings, {"bootstrap_servers": address}), _PARTITIONS)
-        more = {APP_VARIABLE: app.name, "STREAMSERVE_MODEL_REGISTRY": str(Path(folder) / "models")}
+        settings = {"model_registry": str(Path(folder) / "models"), "state_dir": str(Path(folder) / "state")}
+        more = {APP_VARIABLE: app.name, **{f"STREAMSERVE_{key.upper()}": value for key, value in settings.items()}}
         command = [sys.executable, "-m", "streamserve", "run", MODULE, "--json-logs"]
         launch = Launch(command, environment(address, **more), PARENT_FD)
         with _progress(options) as progress:
-            return verify_built_in(address, Names(app.name), launch, options, Path(folder), progress)
+            return verify_built_in(address, Names(app.name), launch, options, logs, progress)
 
 
-def _own(name: str, options: Options, brokers: str | None, ignored: frozenset[str]) -> VerifyReport:
+def _own(name: str, options: Options, brokers: str | None, ignored: frozenset[str], logs: Path) -> VerifyReport:
     """Run the user's app on copies of its inputs, on brokers of its own."""
     from streamserve.cli.loading import load_app, load_settings_of
     from streamserve.testing.verify.own import read_inputs, verify_own
@@ -140,7 +177,7 @@ def _own(name: str, options: Options, brokers: str | None, ignored: frozenset[st
         records = read_inputs(settings.bootstrap_servers, inputs, options.events, security)
         own = _to_run(name, plan, Path(folder), _emptied(plan, settings), ignored)
         with _progress(replace(options, events=len(records))) as progress:
-            return verify_own(own, records, options, Path(folder), progress)
+            return verify_own(own, records, options, logs, progress)
 
 
 def _to_run(name: str, plan: Plan, folder: Path, kafka: Kafka, ignored: frozenset[str]) -> OwnApp:
@@ -230,7 +267,8 @@ def _print(report: VerifyReport) -> None:
     from streamserve.cli.console import note, print_table
 
     facts = report.as_dict()
-    told = [(name, facts[name]) for name in ("events", "outcomes", "dead_letters", "kills", "aborts", "unknown")]
+    names = ("events", "outcomes", "dead_letters", "kills", "rescalings", "aborts", "unknown")
+    told = [(name, facts[name]) for name in (*names, *report.forced.as_dict())]
     print_table(("of the run", "count"), told)
     print_table(("anomaly", "count"), list(report.findings.counts.items()))
     for kind, texts in report.findings.examples.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from streamserve.errors import RecordError
 from streamserve.kafka.marks import Progress, TopicPartitionKey
@@ -13,6 +13,9 @@ from streamserve.records import Coordinates, Emission, Headers, RawRecord, Resul
 from streamserve.state.timers import TimerClock
 
 T = TypeVar("T")
+
+NEVER: Final = -(1 << 62)
+"""Stands for a time of which nothing is known: before all others."""
 
 Cause: TypeAlias = Coordinates | ResultOrigin | None
 """What led to a message: a record, a window's result, or nothing that a dead letter could stand for."""
@@ -84,8 +87,13 @@ class Run(NamedTuple):
 
 
 def column_of(records: Sequence[RawRecord], getter: str) -> list[Any]:
-    """Return what the method ``getter`` gives for each record; the method is looked up once."""
-    return list(map(getattr(type(records[0]), getter), records)) if records else []
+    """Return what the method ``getter`` gives for each record; it is looked up once for those of one type."""
+    if not records:
+        return []
+    try:
+        return list(map(getattr(type(records[0]), getter), records))
+    except (AttributeError, TypeError):  # a join's: some were read just now, some kept
+        return [getattr(record, getter)() for record in records]
 
 
 def runs_of(partitions: Sequence[int]) -> list[Run]:
@@ -130,8 +138,11 @@ class RecordBatch:
     The sequences are parallel. ``topics`` is one name where all rows share it. ``times_ms`` are event times in
     milliseconds since the epoch, present where the plan needs them. ``progress`` says how far each topic partition has
     come once the batch is processed, ``failures`` are the records that did not decode or came too late. ``watermarks``
-    has, by partition and topic, the time before which everything is in; without it the rows tell. ``windows`` has the
-    aggregates of the part's windows as each row sees them.
+    has, by partition and topic, the time before which everything is in; without it the rows tell. ``told_ms`` has,
+    where rows were merged or sorted, the time before which everything of their group is in as their turn comes;
+    ``reached_ms`` how far the group's watermark has come by then, which decides what is late and what has ended however
+    records are batched. It is there where the part's state needs it. ``NEVER`` stands for nothing known. ``windows``
+    has the aggregates of the part's windows as each row sees them.
     """
 
     part: str
@@ -144,6 +155,8 @@ class RecordBatch:
     failures: Sequence[Failure] = ()
     watermarks: Mapping[int, Mapping[str, int]] | None = None
     windows: dict[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
+    told_ms: Sequence[int] | None = None
+    reached_ms: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -166,6 +179,23 @@ class RecordBatch:
             [self.partitions[row] for row in rows],
             None if self.times_ms is None else [self.times_ms[row] for row in rows],
             windows={name: [column[row] for row in rows] for name, column in self.windows.items()},
+            reached_ms=None if self.reached_ms is None else [self.reached_ms[row] for row in rows],
+        )
+
+    def piece(self, start: int, stop: int) -> RecordBatch:
+        """Return the rows from ``start`` to ``stop``; what is not of rows stays with the piece that ends the batch."""
+        rows, is_last = slice(start, stop), stop == len(self)
+        return RecordBatch(
+            self.part,
+            self.topics if isinstance(self.topics, str) else self.topics[rows],
+            self.records[rows],
+            self.values[rows],
+            self.partitions[rows],
+            None if self.times_ms is None else self.times_ms[rows],
+            self.progress if is_last else {},
+            self.failures if is_last else (),
+            self.watermarks if is_last else None,
+            reached_ms=None if self.reached_ms is None else self.reached_ms[rows],
         )
 
     def spans(self) -> Sequence[Span]:

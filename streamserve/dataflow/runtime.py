@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.json import BytesCodec, codec_for
 from streamserve.codecs.keys import KeyCodec
-from streamserve.dataflow.planning.plan import FeaturesNode, Plan, TopicNode
+from streamserve.dataflow.planning.nodes import FeaturesNode, TopicNode
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.errors import ConfigurationError
 from streamserve.features.base import FeatureReader
 from streamserve.inference.package import ModelPackage

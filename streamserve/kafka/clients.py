@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from streamserve.durations import to_milliseconds
+from streamserve.kafka.client_log import CLIENT_LOG
 from streamserve.settings import Settings
 
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024
@@ -74,6 +75,7 @@ def _reader_config(settings: Settings) -> dict[str, Any]:
         "enable.auto.commit": False,
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
+        "logger": CLIENT_LOG,
         **common_config(settings),
     }
 
@@ -103,6 +105,7 @@ def producer_config(settings: Settings, transactional_id: str, *, alone: bool = 
         "message.timeout.ms": timeout_ms // 2,
         "socket.timeout.ms": min(max(timeout_ms - 100, 900), _SOCKET_TIMEOUT_MS),
         **({"batch.num.messages": 1} if alone else {}),
+        "logger": CLIENT_LOG,
         **common_config(settings),
         "transactional.id": transactional_id,
     }

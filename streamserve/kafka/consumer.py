@@ -228,7 +228,7 @@ class GroupConsumer:
     def _admin_client(self) -> Any:
         """Return the client for administration, made when it is needed first; its futures are untyped."""
         if self._admin is None:
-            self._admin = self._calls.clients.admin(common_config(self._settings))
+            self._admin = self._calls.clients.admin({"log_level": 0, **common_config(self._settings)})
         return self._admin
 
     def delete_before(self, positions: Mapping[TopicPartitionKey, int]) -> None:

@@ -43,6 +43,8 @@ SLOW_COMMIT_SECONDS = 5.0
 
 _CLOSE_SECONDS = 10.0
 _ABORT_SECONDS = 5.0
+_GIVE_UP_SECONDS = 0.1
+"""How long a transaction that is over already may take to be aborted: that it begins to be is enough."""
 _STALL_SECONDS = 12.0
 _ANSWER_SECONDS = 1.0
 """How long positions are waited for that will not be committed. Where a transaction breaks while they are on their way,
@@ -67,6 +69,7 @@ class Transaction:
         self._in_time = Deadline(_STALL_SECONDS)
         self._phases = Phases()
         self._opened_at = 0.0
+        self._is_given_up = False
         self.deliveries = Deliveries(self._quarantine, settings.bootstrap_servers)
         self._producers = Producers(app, settings, calls, alone=self._quarantine.sends_alone)
 
@@ -248,11 +251,22 @@ class Transaction:
         if not self.is_open:
             return
         self.mark_aborted()
+        self._give_up(_ABORT_SECONDS)
+
+    def _give_up(self, seconds: float) -> None:
+        self._is_given_up = True
         abort = self._producers.current.abort_transaction
         with suppress(KafkaException):  # the next init_transactions of this id, or the broker's timeout, aborts it
-            self._calls("producer.abort_transaction", self._in_time, abort, _ABORT_SECONDS)
+            self._calls("producer.abort_transaction", self._in_time, abort, seconds)
 
     def close(self) -> None:
-        """Let go of both producers; what is unsent is dropped, never committed."""
+        """Let go of both producers; what is unsent is dropped, never committed.
+
+        A transaction's partitions are registered a millisecond after its first message. A client that is destroyed just
+        then fails the request before it has counted it, and ends the process (``rd_kafka_txn_register_partitions`` in
+        librdkafka 2.16: ``txn_req_cnt > 0``). In one that is being aborted nothing is registered any more.
+        """
+        if self.phase in (Phase.OPEN, Phase.CLOSING, Phase.ABORTED) and not self._is_given_up:
+            self._give_up(_GIVE_UP_SECONDS)
         self._producers.close()
         self._in_time.close()

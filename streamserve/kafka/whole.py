@@ -34,7 +34,9 @@ class WholeReader:
         self._brokers = settings.bootstrap_servers
         reader = {**restore_config(settings, app, isolation="read_committed"), **config, **common_config(settings)}
         with translated("open the readers of changelogs", self._brokers):
-            self._ends = calls.clients.consumer(restore_config(settings, app, isolation="read_uncommitted"))
+            self._ends = calls.clients.consumer(  # is asked, never polled: what it would tell waited for ever
+                {**restore_config(settings, app, isolation="read_uncommitted"), "log_level": 0}
+            )
             self._consumer = calls.clients.consumer(
                 {**reader, "auto.offset.reset": "earliest", "enable.partition.eof": True}
             )

@@ -223,11 +223,11 @@ class LoggingObserver(Observer):
         self._add(logging.WARNING, "drift alarm", labels, latest={"partition": partition, "event_time": at})
 
     def ready(self, ready: bool, why: str) -> None:
-        """Tell of readiness, and what is waited for; what a recovery has just told of is not told again."""
+        """Tell of readiness, and what is waited for; trouble is told of by its recovery, and not again."""
         if ready:
             self._add(logging.INFO, "ready")
         elif why != self._recovering_from:
-            self._add(logging.WARNING, "not ready", latest={"why": why})
+            self._add(logging.INFO, "not ready", latest={"why": why})
 
     def paused(self, paused: bool, why: str) -> None:
         """Tell that the app goes on; readiness tells that it is paused."""

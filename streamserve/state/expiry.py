@@ -87,15 +87,16 @@ class StoredExpiry:
         self._width_ms = width_ms
         self._store = store
         self._first_kept: float = -math.inf
-        """The store holds no entry of an earlier bucket, but those of late writes, which may wait for the next one."""
+        """The store holds no entry of an earlier bucket."""
 
     def note(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Remember the last write of each value among the changelog records."""
         noted = MemoryExpiry(self._width_ms)
         noted.note(keys, values)
-        entries = [_index_key(bucket, key) for bucket, key in noted.entries()]
-        if entries:
-            self._store.write(entries, [b""] * len(entries))
+        found = noted.entries()
+        if found:
+            self._store.write([_index_key(bucket, key) for bucket, key in found], [b""] * len(found))
+            self._first_kept = min(self._first_kept, *(bucket for bucket, _ in found))
 
     def due(self, before_ms: int) -> list[bytes]:
         """Forget and return keys of buckets that end at or before ``before_ms``, at most ``MOST_AT_ONCE``."""

@@ -2,7 +2,7 @@
 
 Changelog, one record for each buffered row. Key: side (1 byte, 0 left and 1 right), event time and arrival (8 bytes
 each, big-endian, the time signed), record key. Value: format version (1 byte), whether the row has had a partner
-(1 byte), payload.
+(1 byte, of sides whose rows come out alone), payload.
 """
 
 from __future__ import annotations
@@ -117,6 +117,11 @@ class StreamJoin:
         """Return how many rows are buffered."""
         return len(self._ages)
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """Return the time of the oldest row that is buffered: it goes when the watermark has passed it by the bound."""
+        return self._ages[0][0] if self._ages else None
+
     def join(
         self, sides: Sequence[Side], keys: Sequence[bytes], times_ms: Sequence[int], payloads: Sequence[bytes]
     ) -> list[Joined]:
@@ -134,10 +139,6 @@ class StreamJoin:
                 pairs += [_pair(position, row, partner) for partner in partners]
             self._buffer(row)
         return pairs
-
-    def join_one(self, side: Side, key: bytes, time_ms: int, payload: bytes) -> list[Joined]:
-        """Take in one row."""
-        return self.join((side,), (key,), (time_ms,), (payload,))
 
     def _partners(self, row: _Row) -> list[_Row]:
         others = self._buffers["right" if row.side == "left" else "left"].get(row.key)
@@ -204,7 +205,8 @@ class StreamJoin:
         for row in self._dirty.values():
             if row.stored or not row.gone:
                 keys.append(_HEADS.pack(_CODES[row.side], row.time_ms, row.arrival) + row.key)
-                values.append(None if row.gone else _FLAGS.pack(VERSION, row.matched) + row.payload)
+                known_matched = row.matched and row.side in self._lonely  # of others nobody asks, nor is it kept up
+                values.append(None if row.gone else _FLAGS.pack(VERSION, known_matched) + row.payload)
                 row.stored = True
         self._dirty = {}
         return keys, values

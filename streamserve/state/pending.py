@@ -38,13 +38,20 @@ class _Table(Protocol):
 class Pending(msgspec.Struct, eq=False):
     """One event's view of all tables of its partition group: its own changes over what earlier events left.
 
-    ``now_ms`` is the event's time. ``commit`` makes the changes those of the group; dropping the object discards them.
+    ``now_ms`` is the event's time, ``reached_ms`` how far the watermark had come as its turn came. ``commit`` makes the
+    changes those of the group; dropping the object discards them.
     Events that are in progress side by side do not see each other's changes, so no two may share a key.
-    A batch of records that stands or falls together may use one object, setting ``now_ms`` before each record.
+    A batch of records that stands or falls together may use one object, setting both times before each record.
     """
 
     now_ms: int
     changes: dict[_Table, TableChanges] = {}
+    reached_ms: int = -(1 << 62)
+
+    @property
+    def as_of_ms(self) -> int:
+        """Return the time as of which tables answer."""
+        return max(self.now_ms, self.reached_ms)
 
     def commit(self) -> None:
         """Apply all changes to all tables, or none.

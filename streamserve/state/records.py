@@ -105,14 +105,21 @@ class TableRecords:
             self._expiry.note(keys, values)
 
     def take_changes(self) -> Changes:
-        """Return what changed since the last call, and write it to the store."""
-        changes = list(self.changed), [record for record, _ in self.changed.values()]
+        """Return what changed since the last call, and write it to the store; what has expired by now is deleted.
+
+        So which records there are goes by the watermark at the end, not by how often changes were taken before.
+        """
+        if self._expiry is not None and self.changed:
+            self._expiry.note(*self._changes())
+            self.advance(self._watermark_ms)
+        changes = self._changes()
         if self.changed:
             self._store.write(*changes)
             self.changed.clear()
-            if self._expiry is not None:
-                self._expiry.note(*changes)
         return changes
+
+    def _changes(self) -> Changes:
+        return list(self.changed), [record for record, _ in self.changed.values()]
 
     def _lives(self, record: bytes, now_ms: int, ttl_ms: int) -> bool:
         return max(now_ms, self._watermark_ms) <= unpack_stamp(record) + ttl_ms

@@ -121,7 +121,7 @@ class TableState(Generic[V]):
         a type that is not frozen are watched, so all that were passed stay in memory until the event ends.
         """
         changes = pending.changes.get(self) or self._begin(pending)
-        for record_key, record in self._records.scan(changes.entries, pending.now_ms):
+        for record_key, record in self._records.scan(changes.entries, pending.as_of_ms):
             if changes.entries.get(record_key) is DELETED:
                 continue
             key = to_user_key(record_key)
@@ -148,7 +148,12 @@ class TableState(Generic[V]):
         return None if record is None else record[PAYLOAD:]
 
     def set_timer(self, pending: Pending, key: bytes, at_ms: int, clock: TimerClock = "event") -> None:
-        """Let ``due`` return ``key`` once the clock reaches ``at_ms``; the key's earlier timer of it is replaced."""
+        """Let ``due`` return ``key`` once the clock reaches ``at_ms``; the key's earlier timer of it is replaced.
+
+        One of event time that is set to a time that the watermark has passed is due at once, as of the watermark.
+        """
+        if clock == "event":
+            at_ms = max(at_ms, pending.reached_ms)
         (pending.changes.get(self) or self._begin(pending)).timers[_PREFIXES[clock] + key] = at_ms
 
     def delete_timer(self, pending: Pending, key: bytes, clock: TimerClock = "event") -> None:
@@ -245,11 +250,13 @@ class TableState(Generic[V]):
     def _find(self, pending: Pending, changes: TableChanges, record_key: bytes) -> bytes | None:
         """Return the record that this event sees under ``record_key``."""
         entry = changes.entries.get(record_key)
-        return self._records.find(record_key, pending.now_ms) if entry is None else entry[0]
+        if entry is not None:
+            return entry[0]
+        return self._records.find(record_key, pending.as_of_ms if self._has_ttl else pending.now_ms)
 
     def _latest_stamp(self, pending: Pending, changes: TableChanges, record_key: bytes) -> int:
         """Return the time of last write of a value written now: a late event does not shorten the value's life."""
-        before = changes.entries.get(record_key, DELETED)[0] or self._records.find_even_expired(record_key)
+        before = self._find(pending, changes, record_key)
         return pending.now_ms if before is None else max(pending.now_ms, unpack_stamp(before))
 
     def _decode(self, record_key: bytes, record: bytes) -> V:

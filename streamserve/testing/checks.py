@@ -135,8 +135,10 @@ class _Matching:
                 yield OutcomeRecord(*at, uid=_uid(record.value, self.uid_of))
                 continue
             source = self.source_of(record)
-            if source is None or source[0] in self.input_topics or record.topic != self.dead_letter_topic:
+            if record.topic != self.dead_letter_topic:
                 yield OutcomeRecord(*at, source=source)
+            elif source is None or source[0] in self.input_topics:
+                yield OutcomeRecord(*at, source=source, step=dict(record.headers).get("step"))
 
 
 def _input(record: ReadRecord, uid_of: UidOf | None) -> InputRecord:

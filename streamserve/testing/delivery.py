@@ -54,14 +54,26 @@ def check_delivery(
 
 
 class DeliveryCheck:
-    """The same check in steps, for readers that learn the committed offsets around the outcomes."""
+    """The same check in steps, for readers that learn the committed offsets around the outcomes.
+
+    It may go on: after a report, ``enter`` takes inputs that stand behind those before, and ``read`` their outcomes.
+    """
 
     def __init__(self, inputs: Iterable[InputRecord], expected: Expected | None = None, *, examples: int = 10) -> None:
         self._columns = _Columns(expected)
         self._findings = _Findings(examples)
-        self._ledgers = _Ledgers(inputs, len(self._columns.names))
-        self._latest: dict[tuple[str, int, int], int] = {}
+        self._ledgers = _Ledgers(len(self._columns.names))
+        self._ledgers.enter(inputs)
+        self._latest: dict[tuple[str, int, int, str | bytes | None], int] = {}
         self._outcomes: Counter[str] = Counter()
+
+    def enter(self, inputs: Iterable[InputRecord]) -> None:
+        """Take in further inputs.
+
+        Raises ``ConfigurationError`` where one stands before those of its partition that were entered by other calls,
+        or has the uid of another.
+        """
+        self._ledgers.enter(inputs)
 
     def read(self, outcomes: Iterable[OutcomeRecord]) -> None:
         """Count each outcome at its input, and find those without cause or out of order."""
@@ -79,7 +91,7 @@ class DeliveryCheck:
                 self._keep_order(outcome, ledger, ledger.offsets[position])  # a surplus is a duplicate, not disorder
 
     def _keep_order(self, outcome: OutcomeRecord, ledger: _Ledger, offset: int) -> None:
-        lane = (outcome.topic, outcome.partition, ledger.number)
+        lane = (outcome.topic, outcome.partition, ledger.number, outcome.step)
         last = self._latest.get(lane, -1)
         if offset < last:
             self._findings.add("reordered", f"{_at(outcome)}: of {ledger.at(offset)}, after that of offset {last}")
@@ -92,25 +104,25 @@ class DeliveryCheck:
         *,
         committed_after: Mapping[tuple[str, int], int] | None = None,
     ) -> Report:
-        """Judge once, when everything is read.
+        """Judge everything that was read.
 
         For an app that is still running, ``committed`` are the offsets before the outcomes' ends were found, and
         ``committed_after`` those after the outcomes were read: inputs between the two are not judged.
         """
         after = committed if committed_after is None else committed_after
-        due = 0
+        due, findings = 0, self._findings.copy()
         for ledger in self._ledgers.all:
             at = (ledger.topic, ledger.partition)
             due += ledger.inputs_below(committed.get(at, 0))
-            _judge_due(ledger, committed.get(at, 0), self._columns, self._findings)
-            _judge_rest(ledger, max(committed.get(at, 0), after.get(at, 0)), self._columns, self._findings)
+            _judge_due(ledger, committed.get(at, 0), self._columns, findings)
+            _judge_rest(ledger, max(committed.get(at, 0), after.get(at, 0)), self._columns, findings)
         return Report(
             inputs=sum(len(ledger.offsets) for ledger in self._ledgers.all),
             committed=due,
             outcomes=self._outcomes.total(),
             dead_letters=self._outcomes[self._columns.names[0]],
-            examples={injury: tuple(texts) for injury, texts in self._findings.examples.items()},
-            **self._findings.counts,
+            examples={injury: tuple(texts) for injury, texts in findings.examples.items()},
+            **findings.counts,
         )
 
 
@@ -167,6 +179,13 @@ class _Findings:
         self.examples: dict[Injury, list[str]] = {}
         self._limit = limit
 
+    def copy(self) -> _Findings:
+        """Return one to which others can be added."""
+        other = _Findings(self._limit)
+        other.counts |= self.counts
+        other.examples |= {injury: [*texts] for injury, texts in self.examples.items()}
+        return other
+
     def room(self, injury: Injury) -> int:
         """Return how many more examples of ``injury`` are kept."""
         return self._limit - len(self.examples.get(injury, ()))
@@ -189,19 +208,27 @@ class _Findings:
 class _Ledger:
     """One input partition: its offsets in order, and for each of them the outcomes counted by column."""
 
-    __slots__ = ("counts", "number", "offsets", "partition", "topic")
+    __slots__ = ("counts", "entered", "number", "offsets", "partition", "topic")
 
-    def __init__(self, number: int, topic: str, partition: int) -> None:
+    def __init__(self, number: int, topic: str, partition: int, columns: int) -> None:
         self.number = number
         self.topic = topic
         self.partition = partition
+        self.entered = array("q")
         self.offsets = array("q")
-        self.counts: list[array[int]] = []
+        self.counts = [array("I") for _ in range(columns)]
 
-    def close(self, columns: int) -> None:
-        """Prepare for outcomes once every input has been entered."""
-        self.offsets = array("q", sorted(set(self.offsets)))
-        self.counts = [array("I", [0]) * len(self.offsets) for _ in range(columns)]
+    def close(self) -> None:
+        """Prepare for outcomes of what has been ``entered``."""
+        more = array("q", sorted(set(self.entered)))
+        if more and self.offsets and more[0] <= self.offsets[-1]:
+            raise ConfigurationError(
+                f"{self.at(more[0])} was entered after {self.at(self.offsets[-1])}; enter what comes later later"
+            )
+        self.entered = array("q")
+        self.offsets += more
+        for counts in self.counts:
+            counts.extend([0] * len(more))
 
     def position(self, offset: int) -> int | None:
         """Return the place of the input at ``offset``, ``None`` if there is none."""
@@ -224,20 +251,24 @@ class _Ledger:
 class _Ledgers:
     """The ledgers of all input partitions, found by coordinates or uid."""
 
-    def __init__(self, inputs: Iterable[InputRecord], columns: int) -> None:
+    def __init__(self, columns: int) -> None:
         self.all: list[_Ledger] = []
+        self._columns = columns
         self._by_partition: dict[tuple[str, int], _Ledger] = {}
         self._by_uid: dict[Hashable, int] = {}
+
+    def enter(self, inputs: Iterable[InputRecord]) -> None:
+        """Take in inputs, those of one call in any order."""
         for topic, partition, offset, uid in inputs:
             ledger = self._by_partition.get((topic, partition)) or self._open(topic, partition)
-            ledger.offsets.append(offset)
+            ledger.entered.append(offset)
             if uid is not None:
                 self._remember(uid, ledger, offset)
         for ledger in self.all:
-            ledger.close(columns)
+            ledger.close()
 
     def _open(self, topic: str, partition: int) -> _Ledger:
-        ledger = _Ledger(len(self.all), topic, partition)
+        ledger = _Ledger(len(self.all), topic, partition, self._columns)
         self.all.append(ledger)
         self._by_partition[topic, partition] = ledger
         return ledger

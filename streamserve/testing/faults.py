@@ -9,6 +9,9 @@ A fault reads ``CALL:WHEN:ORDINAL:ACTION``; several are separated by commas::
     producer.begin_transaction:after:1:exit       end without a word, exit status 70
 
 Ordinals count from 1, per call and side, over the whole life of the process. Each fault happens once.
+
+With ``STREAMSERVE_FAULT_NOTES``, each is noted in a file before it happens, on a line of its own; and ``settled N``
+once a commit follows N errors: the process itself has settled what these left open.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast, get_args
 
@@ -25,10 +28,13 @@ from streamserve.errors import ConfigurationError
 from streamserve.kafka.calls import CALL_NAMES, Hook, When
 from streamserve.kafka.errors import failure_named
 
-__all__ = ["FAULT_VARIABLE", "Action", "Fault", "FaultSwitch", "from_environment", "parse_faults"]
+__all__ = ["FAULT_VARIABLE", "NOTES_VARIABLE", "Action", "Fault", "FaultSwitch", "from_environment", "parse_faults"]
 
 FAULT_VARIABLE: Final = "STREAMSERVE_FAULT"
 """The environment variable that gives a worker process its faults."""
+
+NOTES_VARIABLE: Final = "STREAMSERVE_FAULT_NOTES"
+"""The environment variable that names the file of notes; processes may share one."""
 
 EXIT_STATUS: Final = 70
 """With this status the action ``exit`` ends the process (``EX_SOFTWARE`` of sysexits.h)."""
@@ -36,6 +42,8 @@ EXIT_STATUS: Final = 70
 DEFAULT_ERROR: Final = "INVALID_PRODUCER_EPOCH"
 
 Action: TypeAlias = Literal["kill", "raise", "pause", "exit"]
+
+_COMMITTED: Final = ("producer.commit_transaction", "after")
 
 _FORM: Final = "CALL:before|after:ORDINAL:kill|exit|raise[=ERROR]|pause:SECONDS"
 
@@ -67,6 +75,15 @@ class Fault:
         except KeyError as error:
             raise ConfigurationError(f"fault at {self.call!r}: Kafka has no error {self.error!r}") from error
 
+    def __str__(self) -> str:
+        """Return the text that ``parse_faults`` reads it from.
+
+        >>> str(Fault("producer.flush", "before", 2, "raise", error="_TIMED_OUT"))
+        'producer.flush:before:2:raise=_TIMED_OUT'
+        """
+        details = {"raise": f"={self.error}", "pause": f":{self.seconds:g}"}
+        return f"{self.call}:{self.when}:{self.ordinal}:{self.action}{details.get(self.action, '')}"
+
     def strike(self) -> None:
         """Let it happen.
 
@@ -85,6 +102,8 @@ class Fault:
 class FaultSwitch:
     """A ``Hook`` for ``Worker(hook=...)`` that lets each of its faults happen once, when its turn comes.
 
+    ``note`` is given each line of the notes.
+
     >>> switch = FaultSwitch([Fault("consumer.poll", "after", 2, "pause")])
     >>> for _ in range(3):
     ...     switch("consumer.poll", "before")
@@ -93,7 +112,9 @@ class FaultSwitch:
     ([2], 3)
     """
 
-    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+    def __init__(self, faults: Sequence[Fault] = (), note: Callable[[str], object] | None = None) -> None:
+        self._note = note
+        self._raised = 0
         self._faults = {(fault.call, fault.when, fault.ordinal): fault for fault in faults}
         self.counts: Counter[tuple[str, When]] = Counter()
         """How often each side of each call was passed."""
@@ -106,7 +127,16 @@ class FaultSwitch:
         fault = self._faults.get((name, when, self.counts[name, when]))
         if fault is not None:
             self.struck.append(fault)
+            self._raised += fault.action == "raise"
+            self._tell(str(fault))
             fault.strike()
+        elif self._raised and (name, when) == _COMMITTED:
+            self._tell(f"settled {self._raised}")
+            self._raised = 0
+
+    def _tell(self, line: str) -> None:
+        if self._note is not None:
+            self._note(line)
 
 
 def parse_faults(text: str) -> list[Fault]:
@@ -146,5 +176,13 @@ def from_environment() -> Hook | None:
     Raises:
         ConfigurationError: its text is no list of faults.
     """
-    text = os.environ.get(FAULT_VARIABLE, "")
-    return FaultSwitch(parse_faults(text)) if text.strip() else None
+    text, notes = os.environ.get(FAULT_VARIABLE, ""), os.environ.get(NOTES_VARIABLE, "")
+    if not text.strip():
+        return None
+    return FaultSwitch(parse_faults(text), _appender(notes)) if notes else FaultSwitch(parse_faults(text))
+
+
+def _appender(path: str) -> Callable[[str], object]:
+    """Return what writes a line to ``path``, whole and at once: this process may die next, and others write there."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    return lambda line: os.write(file, f"{line}\n".encode())

@@ -26,6 +26,7 @@ from streamserve.dataflow.runtime import codec_of
 from streamserve.dataflow.steps.tables import key_from_bytes
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import EncodeError
+from streamserve.kafka.calls import Hook
 from streamserve.observer import Observer
 from streamserve.records import Coordinates, RawRecord, Record, to_datetime, to_epoch_ms
 from streamserve.settings import Settings, load_settings
@@ -84,6 +85,9 @@ class Harness:
     must give the same answer to the same row: when one raises, the batch is taken apart to find its event, and that
     becomes a dead letter.
 
+    ``hook`` sees every call of Kafka by its name, on both sides, and may raise what Kafka would: see
+    ``streamserve.testing.faults``.
+
     Tables on disk are kept in a folder of the harness's own, unless the app or ``STREAMSERVE_STATE_DIR`` names one.
 
     ``after`` goes on with what another harness has left on its Kafka, as a new release of the app would.
@@ -119,6 +123,7 @@ class Harness:
         features: Mapping[str, FeatureFunction] | None = None,
         models: Mapping[str, ModelFunction] | None = None,
         observer: Observer | None = None,
+        hook: Hook | None = None,
         after: Harness | None = None,
     ) -> None:
         self._plan = app.plan()
@@ -133,6 +138,7 @@ class Harness:
             features or {},
             models or {},
             observer,
+            hook,
         )
         self._engine = EngineThread(self._cluster, start_worker)
         self._inbox = Inbox(self._cluster, self._engine.step)
@@ -150,6 +156,7 @@ class Harness:
         features: Mapping[str, FeatureFunction],
         models: Mapping[str, ModelFunction],
         observer: Observer | None,
+        hook: Hook | None,
     ) -> Callable[[], Worker]:
         """Return what makes a worker of the app on the cluster, as often as its process dies."""
         runners = function_models(self._plan, models)
@@ -161,6 +168,7 @@ class Harness:
             observer=observer,
             readers=readers,
             runners=runners,
+            hook=hook,
             clock=self._clock,
             clients=clients,
         )

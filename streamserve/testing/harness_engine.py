@@ -17,7 +17,7 @@ class EngineThread:
     """Workers, one after the other, on a cluster: a step runs until everything on the cluster is worked off.
 
     Either the thread that steps or the engine's runs, never both: what happens is the same every time. A worker whose
-    process dies is followed by another.
+    process dies is followed by another, unless it was to stop.
     """
 
     def __init__(self, cluster: Cluster, start_worker: Callable[[], Worker]) -> None:
@@ -25,6 +25,7 @@ class EngineThread:
         self._worker: Worker | None = None
         self._turn = threading.Condition()
         self._engine_runs = False
+        self._stopping = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="streamserve-harness", daemon=True)
         cluster.at_rest = self._rest
@@ -64,6 +65,7 @@ class EngineThread:
         """Let the worker drain, commit and end; raises as ``step`` does, unless it did before."""
         at_rest = not self._engine_runs
         if self._worker is not None and at_rest and self._thread.is_alive():
+            self._stopping = True
             self._worker.stop()
             self.step()
             self._thread.join(PATIENCE_SECONDS)
@@ -96,5 +98,6 @@ class EngineThread:
             try:
                 self._worker.run()
             except ProcessDied:
-                continue
+                if not self._stopping:
+                    continue
             return

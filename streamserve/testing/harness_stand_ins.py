@@ -8,7 +8,8 @@ from types import NoneType
 from typing import Any, TypeAlias, cast, get_args, get_type_hints
 
 from streamserve.codecs.json import codec_for
-from streamserve.dataflow.planning.plan import FeaturesNode, ModelNode, Plan
+from streamserve.dataflow.planning.nodes import FeaturesNode, ModelNode
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.runtime import OpenReader, registry_of
 from streamserve.errors import ConfigurationError, EngineRestart, FeatureRowError, ModelRowError, OutageError, PlanError
 from streamserve.features.base import FeatureBatch, FeatureStatus

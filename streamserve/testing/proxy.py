@@ -61,7 +61,8 @@ class KafkaProxy:
             raise ConfigurationError(f"the proxy's brokers: {error}") from error
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="kafka-proxy", daemon=True)
-        self._gateways: dict[Address, asyncio.Server] = {}
+        self._gateways: dict[Address, _Gateway] = {}
+        self._opening = asyncio.Lock()
         self._connections: set[_Connection] = set()
         self._rules: tuple[Rule, ...] = ()
         self._is_cut = False
@@ -74,7 +75,7 @@ class KafkaProxy:
     @property
     def address(self) -> str:
         """Return where it listens for ``brokers``."""
-        return ",".join(str(_listening(self._gateways[broker])) for broker in self._brokers)
+        return ",".join(str(self._gateways[broker].address) for broker in self._brokers)
 
     def on(
         self,
@@ -130,13 +131,15 @@ class KafkaProxy:
 
     async def gateway(self, broker: Address) -> Address:
         """Return where the proxy listens for a broker, from now on at the latest."""
-        if broker not in self._gateways:
 
-            async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await self._serve(broker, _Side(reader, writer))
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(broker, _Side(reader, writer))
 
-            self._gateways[broker] = await asyncio.start_server(accept, _HOST, 0, limit=_BUFFER)
-        return _listening(self._gateways[broker])
+        async with self._opening:
+            if broker not in self._gateways:
+                server = await asyncio.start_server(accept, _HOST, 0, limit=_BUFFER)
+                self._gateways[broker] = _Gateway(server, Address(*server.sockets[0].getsockname()[:2]))
+        return self._gateways[broker].address
 
     async def _serve(self, broker: Address, client: _Side) -> None:
         if self._is_cut:
@@ -148,6 +151,9 @@ class KafkaProxy:
             client.abort()
             return
         connection = _Connection(self, client, _Side(reader, writer))
+        if self._is_cut:  # meanwhile
+            connection.abort()
+            return
         self._connections.add(connection)
         try:
             await connection.run()
@@ -163,11 +169,15 @@ class KafkaProxy:
             connection.abort()
 
     async def _shut(self) -> None:
-        for server in self._gateways.values():
-            server.close()
+        self._close_gateways()
         await self._set_cut(is_cut=True)
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others)  # without their connections they end
+        self._close_gateways()  # of brokers that the last answers named
+
+    def _close_gateways(self) -> None:
+        for gateway in self._gateways.values():
+            gateway.server.close()
 
     def striking(self, side: Side, exchange: Exchange) -> Rule | None:
         """Return the rule for a request, or an answer; those that watch see it besides."""
@@ -186,8 +196,12 @@ class KafkaProxy:
         return joined(request, [await self.gateway(it) if isinstance(it, Address) else it for it in pieces])
 
 
-def _listening(server: asyncio.Server) -> Address:
-    return Address(*server.sockets[0].getsockname()[:2])
+@dataclass(frozen=True, slots=True)
+class _Gateway:
+    """What listens in the place of a broker, and where; a server that is closed does not know any more."""
+
+    server: asyncio.Server
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Rule:
         """Return how many of those wait."""
         return sum(exchange.stage(self.side) is None for exchange in self.exchanges if self.action in _WAITING)
 
-    def wait(self, count: int = 1, seconds: float = 30.0) -> Sequence[Exchange]:
+    def wait(self, count: int = 1, seconds: float = 60.0) -> Sequence[Exchange]:
         """Return what it has struck once that is ``count`` or more.
 
         Raises:

@@ -31,6 +31,8 @@ ClientConfig: TypeAlias = Mapping[str, str | int | float | bool]
 """Further librdkafka settings for every client, such as security; they win over the defaults here."""
 
 _ANSWER_S = 10.0
+_SETTLED_S = 60.0
+"""How long a leader or coordinator may be chosen; a broker of a busy machine has taken more than ten seconds."""
 _BATCH = 10_000
 _POLL_S = 0.1
 
@@ -78,11 +80,14 @@ def iter_topic(
     topic: str,
     *,
     isolation: Isolation = "read_committed",
+    starts: Mapping[tuple[str, int], int] | None = None,
     ends: Mapping[tuple[str, int], int] | None = None,
     deadline_s: float = 60.0,
     config: ClientConfig | None = None,
 ) -> Iterator[ReadRecord]:
     """Yield every record of ``topic`` below ``ends`` (from ``end_offsets``; by default its end now).
+
+    ``starts`` are the ends of an earlier read, where this one goes on; by default it begins at the beginning.
 
     Raises ``OutageError`` when a partition has stood still for ``deadline_s`` seconds before its end, as it does
     behind a transaction that nobody ends; ``BrokerUnavailable`` and ``TopicError`` as ``end_offsets`` does.
@@ -90,10 +95,14 @@ def iter_topic(
     if ends is None:
         ends = end_offsets(brokers, [topic], config=config)
     goals = {partition: end for (name, partition), end in ends.items() if name == topic}
+    left = {partition: (starts or {}).get((topic, partition), 0) for partition in goals}
+    left = {partition: start for partition, start in left.items() if start < goals[partition]}
+    if not left:
+        return
     with _consumer(brokers, {**(config or {}), "isolation.level": isolation}) as consumer:
         _partitions(consumer, brokers, topic)  # with its leaders known, the client asks for the beginning at once
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in goals])
-        yield from _read_to(consumer, topic, goals, deadline_s)
+        consumer.assign([TopicPartition(topic, place, start or OFFSET_BEGINNING) for place, start in left.items()])
+        yield from _read_to(consumer, topic, left, goals, deadline_s)
 
 
 def end_offsets(
@@ -165,10 +174,11 @@ def _consumer(brokers: str, config: ClientConfig) -> Generator[Consumer]:
         consumer.close()
 
 
-def _read_to(consumer: Consumer, topic: str, goals: Mapping[int, int], deadline_s: float) -> Iterator[ReadRecord]:
-    """Yield records until every partition has passed its goal."""
-    partitions = [TopicPartition(topic, partition) for partition in goals]
-    left = {partition: 0 for partition, goal in goals.items() if goal > 0}
+def _read_to(
+    consumer: Consumer, topic: str, left: dict[int, int], goals: Mapping[int, int], deadline_s: float
+) -> Iterator[ReadRecord]:
+    """Yield records until every partition that is ``left`` has passed its goal."""
+    partitions = [TopicPartition(topic, partition) for partition in left]
     moved = time.monotonic()
     while left:
         ends_seen: dict[int, int] = {}
@@ -278,7 +288,7 @@ def _group_offsets(admin: AdminClient, asked: ConsumerGroupTopicPartitions) -> C
 
 def _answer(whom: str, ask: Callable[[], _T]) -> _T:
     """Ask until ``whom`` answers, over the moments in which a leader or coordinator is being chosen."""
-    give_up = time.monotonic() + _ANSWER_S
+    give_up = time.monotonic() + _SETTLED_S
     while True:
         try:
             return ask()

@@ -4,7 +4,8 @@ The kinds of anomaly:
 
 - *lost*: an input below the committed offset without any outcome;
 - *duplicated*: an outcome beyond those that its input may have (counted once for each surplus);
-- *reordered*: an outcome that stands, in one output partition, behind one of a later input of the same partition;
+- *reordered*: an outcome that stands, in one output partition, behind one of a later input of the same partition (a
+  dead letter: of the same step too);
 - *torn*: an input below the committed offset with some of its outputs, but not all;
 - *premature*: an outcome of an input at or above the committed offset;
 - *phantom*: an outcome that belongs to no input.
@@ -36,13 +37,18 @@ class InputRecord(NamedTuple):
 
 
 class OutcomeRecord(NamedTuple):
-    """One output or dead letter, with the ``source`` (topic, partition, offset) or the ``uid`` of its input."""
+    """One output or dead letter, with the ``source`` (topic, partition, offset) or the ``uid`` of its input.
+
+    ``step`` is what set a dead letter aside. Those of one step keep their order; what does not decode may come before
+    what an agent refuses.
+    """
 
     topic: str
     partition: int
     offset: int
     source: tuple[str, int, int] | None = None
     uid: Hashable = None
+    step: str | bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

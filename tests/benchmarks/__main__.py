@@ -41,6 +41,7 @@ def suite(
     brokers: str | None = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
     picture: Annotated[Path | None, typer.Option("--plot")] = None,
+    latency_seconds: Annotated[float, typer.Option(help="How long latency is measured.")] = 8.0,
 ) -> None:
     """Measure everything; ``--json`` prints one object as the last line, ``--plot`` draws it."""
     from tests.benchmarks.plot import draw
@@ -52,7 +53,7 @@ def suite(
     signal.signal(signal.SIGTERM, _end)
     try:
         with _broker(brokers) as (address, kafka):
-            found = run_suite(address, events=events, rounds=rounds, tell=_progress.print)
+            found = run_suite(address, events=events, rounds=rounds, tell=_progress.print, latency_s=latency_seconds)
     except StreamserveError as error:
         _progress.print(f"[red]Error:[/] {escape(str(error))}")
         raise typer.Exit(1) from error

@@ -31,8 +31,13 @@ _WARM_UP_SHARE = 0.1
 _WARM_UP_LEAST = 90_000
 """A goal that one commit reaches is refused; the suite has at least 100,000 events."""
 _DEADLINE_S = 300.0
-_WARM_UP_SECONDS = 20.0
-"""A broker's Java code compiles itself during its first half minute of small transactions: latency falls by half."""
+LATENCY_SECONDS = 8.0
+"""How long latency is measured."""
+_UNCOUNTED = 3 / 8
+"""The share of that time at its beginning which does not count."""
+_WARM_UP = 2.5
+"""Times as long before: a broker's Java code compiles itself during its first half minute of small transactions, and
+latency falls by half."""
 
 Tell: TypeAlias = Callable[[str], None]
 """Takes a line about the progress."""
@@ -53,7 +58,7 @@ class BenchError(StreamserveError):
     """A measured program failed, so there is nothing to report."""
 
 
-def run_suite(brokers: str, *, events: int, rounds: int, tell: Tell) -> list[Round]:
+def run_suite(brokers: str, *, events: int, rounds: int, tell: Tell, latency_s: float = LATENCY_SECONDS) -> list[Round]:
     """Load ``events`` events into a topic of their own and measure everything ``rounds`` times.
 
     Raises:
@@ -69,10 +74,10 @@ def run_suite(brokers: str, *, events: int, rounds: int, tell: Tell) -> list[Rou
         tell(f"writing {events:,} events")
         load(brokers, source, events)
         tell("warming up the broker, which is as if it had run for a while when latency is measured")
-        measure_latency(brokers, "score", seconds=_WARM_UP_SECONDS)
+        measure_latency(brokers, "score", seconds=_WARM_UP * latency_s)
         measure("hand_loop", Job(brokers, source, target, max(int(events * _WARM_UP_SHARE), _WARM_UP_LEAST)))
         job = Job(brokers, source, target, int(events * _SHARE), repo)
-        return [_round(job, number, f"round {number + 1}/{rounds}", tell) for number in range(rounds)]
+        return [_round(job, number, f"round {number + 1}/{rounds}", tell, latency_s) for number in range(rounds)]
 
 
 def programs_in(number: int) -> Sequence[str]:
@@ -84,14 +89,14 @@ def programs_in(number: int) -> Sequence[str]:
     return PROGRAMS[::-1] if number % 2 else PROGRAMS
 
 
-def _round(job: Job, number: int, title: str, tell: Tell) -> Round:
+def _round(job: Job, number: int, title: str, tell: Tell, latency_s: float) -> Round:
     measured: dict[str, Measurement] = {}
     for program in programs_in(number):
         measured[program] = measure(program, job)
         tell(f"{title}: {program} {measured[program].per_second:,.0f} records/s")
     delays: dict[str, latency.Latency] = {}
     for program in SERVING[::-1] if number % 2 else SERVING:
-        delays[program] = found = measure_latency(job.brokers, program)
+        delays[program] = found = measure_latency(job.brokers, program, seconds=latency_s)
         tell(f"{title}: {program} latency p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms")
     return Round(measured, delays["score"], delays["hand_loop"])
 
@@ -109,7 +114,7 @@ def measure(program: str, job: Job) -> Measurement:
 
 
 def measure_latency(
-    brokers: str, program: str, *, rate: int = 1000, seconds: float = 8.0, warm_up_s: float = 3.0
+    brokers: str, program: str, *, rate: int = 1000, seconds: float = LATENCY_SECONDS
 ) -> latency.Latency:
     """Start one of ``SERVING`` on topics of its own and measure; see ``latency.measure``."""
     suffix = uuid.uuid4().hex[:8]
@@ -117,7 +122,8 @@ def measure_latency(
     create_topics(brokers, source, target)
     with _serving(program, brokers, source, target):
         try:
-            return latency.measure(brokers, source, target, rate=rate, seconds=seconds, warm_up_s=warm_up_s)
+            uncounted_s = _UNCOUNTED * seconds
+            return latency.measure(brokers, source, target, rate=rate, seconds=seconds, warm_up_s=uncounted_s)
         except latency.LatencyError as error:
             raise BenchError(f"latency: {error}") from error
 

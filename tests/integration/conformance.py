@@ -36,9 +36,9 @@ from streamserve.testing.harness import Fault
 from streamserve.testing.reading import read_topic
 from tests.integration.driving import FORKS
 from tests.integration.running import Input, Running, create_topics, send, settings_of
+from tests.integration.waiting import PATIENCE_S
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-PATIENCE_SECONDS = 60.0
 _ORIGIN = ("step", "window", "source-topic", "source-partition", "source-offset")
 _JUST_AS_IN_JAVA = {"partitioner": "murmur2_random"}
 
@@ -317,7 +317,11 @@ class OnBroker:
                 self.wait_for(expected[number], lambda: running.recorder.taken >= taken)
 
     def die(
-        self, build: Callable[[str, Path], Case], expected: Sequence[Outcomes], folder: Path, seconds: float = 30.0
+        self,
+        build: Callable[[str, Path], Case],
+        expected: Sequence[Outcomes],
+        folder: Path,
+        seconds: float = PATIENCE_S,
     ) -> None:
         """Run a worker in a process of its own through the first phase; it dies by SIGKILL in the midst of the second.
 
@@ -359,7 +363,7 @@ class OnBroker:
         Raises:
             AssertionError: it does not come.
         """
-        give_up = time.monotonic() + PATIENCE_SECONDS
+        give_up = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up:
             self._follower.read(0.02)
             found = self._follower.records

@@ -21,7 +21,7 @@ from streamserve.testing.checks import Report, check_app, end_offsets, read_topi
 from streamserve.testing.faults import FAULT_VARIABLE
 from tests.canaries import KAFKA_SECRET, PERSON, refuse_leaks
 from tests.integration.apps.topologies import MODEL, Event, inputs_of, output_of
-from tests.integration.waiting import WaitTooLong, wait_until
+from tests.integration.waiting import PATIENCE_S, WaitTooLong, wait_until
 from tests.integration.worker_main import LISTENS, metrics_of, run_worker, told_of
 from tests.unit.inference.onnx_models import float_package
 
@@ -86,7 +86,7 @@ class WorkerProcess:
         self.process.terminate()
         return self.wait()
 
-    def wait(self, seconds: float = 60.0) -> int:
+    def wait(self, seconds: float = PATIENCE_S) -> int:
         """Wait until it ends; return the exit status (negative: the signal)."""
         self.process.join(seconds)
         if self.process.exitcode is None:
@@ -145,7 +145,7 @@ class Driver:
             value = item if isinstance(item, bytes) else msgspec.json.encode(item)[:-1] + PLANTED
             key = item.user.encode() if isinstance(item, Event) else b"user-0"
             producer.produce(topic or self.inputs[0], value, key)
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def start(self, instance: str = "w0", fault: str = "", **settings: str) -> WorkerProcess:
         log = self.folder / f"{instance}-{len(self.workers)}.log"
@@ -191,7 +191,7 @@ class Driver:
             reader.close()
         return {(item.topic, item.partition): item.offset for item in found if item.offset > 0}
 
-    def wait_for_inputs(self, seconds: float = 60.0) -> None:
+    def wait_for_inputs(self, seconds: float = PATIENCE_S) -> None:
         """Wait until everything produced so far is committed."""
         try:
             wait_until(lambda: self.behind() == 0, "all inputs committed", seconds)

@@ -27,8 +27,7 @@ from streamserve.ops.metrics import PrometheusObserver
 from streamserve.settings import Settings, load_settings
 from streamserve.testing.checks import ReadRecord, read_topic
 from tests.canaries import KAFKA_SECRET, refuse_leaks
-
-PATIENCE_SECONDS = 60.0
+from tests.integration.waiting import PATIENCE_S
 
 
 class Recorder(Observer):
@@ -119,7 +118,7 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.worker.stop()
-        self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(PATIENCE_S)
         if self._thread.is_alive():
             raise TimeoutError(f"the worker did not stop; {stacks()}")
         refuse_leaks("/metrics", self._metrics.render().decode())
@@ -133,7 +132,7 @@ class Running:
         with self.recorder.changed:
             done = self.recorder.changed.wait_for(
                 lambda: self.recorder.records >= records or not self._thread.is_alive() or self._failure is not None,
-                PATIENCE_SECONDS,
+                PATIENCE_S,
             )
         if not done:
             raise TimeoutError(
@@ -143,7 +142,7 @@ class Running:
     def until_ready(self) -> None:
         """Wait until the worker owns its partitions."""
         with self.recorder.changed:
-            if not self.recorder.changed.wait_for(lambda: self.recorder.is_ready, PATIENCE_SECONDS):
+            if not self.recorder.changed.wait_for(lambda: self.recorder.is_ready, PATIENCE_S):
                 raise TimeoutError(f"the worker did not become ready; {stacks()}")
 
 
@@ -218,7 +217,7 @@ def send(brokers: str, topic: str, inputs: Iterable[Input | Any], config: Mappin
         value = item.value if item.value is None or isinstance(item.value, bytes) else json.dumps(item.value).encode()
         headers: Any = list(item.headers)
         producer.produce(topic, value, item.key, partition=item.partition, timestamp=item.timestamp_ms, headers=headers)
-    if producer.flush(30):
+    if producer.flush(60):
         raise TimeoutError(f"{topic}: not everything was delivered")
 
 

@@ -44,7 +44,7 @@ def survive(driver: StateDriver, call: str) -> list[str]:
 
 def _die(driver: StateDriver, death: Death, first_uid: int) -> None:
     """Run a worker into its death, with inputs to work on."""
-    before = driver.committed()
+    before = driver.committed() if death.is_stopped else 0  # waits for what others have left open
     driver.spend(spent_events(EVENTS, random.Random(first_uid), first=first_uid))  # noqa: S311 - no secret
     worker = driver.start(death.instance, death.fault, **death.settings, **PATIENT, **_disk(driver))
     if death.is_stopped:

@@ -33,7 +33,7 @@ from tests.integration.state_truth import (
     wrong_tellings,
     wrong_windows,
 )
-from tests.integration.waiting import wait_until
+from tests.integration.waiting import PATIENCE_S, wait_until
 
 STEP_MS = 100
 """Between one event and the next."""
@@ -81,12 +81,12 @@ class StateDriver(Driver):
             partitions=self.partitions,
         )
 
-    def spend(self, events: Iterable[Spent]) -> None:
+    def spend(self, events: Iterable[Spent], seconds: float = 60) -> None:
         """Write events under their users, in order."""
         producer = self._producer()
         for event in events:
             producer.produce(f"in.{self.app}", msgspec.json.encode(event), event.user.encode())
-        assert producer.flush(30) == 0
+        assert producer.flush(seconds) == 0
 
     def move_time(self, seconds: float) -> None:
         """Write one event to each partition, so late that all windows before it close."""
@@ -106,7 +106,7 @@ class StateDriver(Driver):
             }
         )
 
-    def wait(self, condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
         """Wait until ``condition`` holds; else fail with the workers' logs."""
         try:
             wait_until(condition, what, seconds)
@@ -131,12 +131,15 @@ class StateDriver(Driver):
         ]
 
     def settle(self, seconds: float = SETTLE_S) -> list[str]:
-        """Return what is still wrong when nothing more can be expected to come."""
+        """Return what is still wrong when nothing has changed for a while: regrouped records come after all inputs."""
         held = self.partitions if self.topology in ("windowed", "stored") else 0
         self.wait(lambda: self.behind() <= held, "all inputs committed", 120)
-        give_up = time.monotonic() + seconds
-        while (wrong := self.findings()) and time.monotonic() < give_up:
+        wrong, give_up = self.findings(), time.monotonic() + seconds
+        while wrong and time.monotonic() < give_up:
             time.sleep(1)
+            before, wrong = wrong, self.findings()
+            if wrong != before:
+                give_up = time.monotonic() + seconds
         return wrong
 
 

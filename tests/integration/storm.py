@@ -88,6 +88,7 @@ def run_storm(driver: StateDriver, *, events: int, kills: int, scales: Sequence[
     storm = Storm(driver, chance)
     storm.scale(1)
     for number, strike in enumerate(strikes):
+        storm.revive()  # settles what the dead have left open: the next line would wait for that
         before = driver.committed()
         driver.spend(feed[number * share : (number + 1) * share])
         storm.wait_for_progress(before)

@@ -56,7 +56,7 @@ class Queued:
             everything = f"assigned: {[*range(driver.partitions)]}"
             driver.wait(lambda: old.said(everything) and old.said("ready"), "the only owner")
             driver.spend(spent_events(EVENTS, random.Random(seed), first=first))  # noqa: S311 - no secret
-            driver.wait(moment.has_come, "offsets that are accepted before the changelog arrives", 20)
+            driver.wait(moment.has_come, "offsets that are accepted before the changelog arrives")
             _end(old, self.ending)
             if self.arrival == "before" and self.ending != "gives way":
                 moment.held.release()

@@ -150,7 +150,7 @@ def test_broker_ends_when_the_process_that_wanted_it_is_killed(data_dir: Path) -
         broker = psutil.Process(int(parent.stdout.readline()))
         parent.send_signal(signal.SIGKILL)
 
-    assert psutil.wait_procs([broker], timeout=30)[1] == []
+    assert psutil.wait_procs([broker], timeout=60)[1] == []
 
 
 def test_broker_of_another_process_is_not_taken_over(data_dir: Path) -> None:
@@ -186,7 +186,7 @@ def first_value(address: str, topic: str) -> bytes | None:
     """Read the first committed record of a topic's partition 0."""
     consumer = Consumer({"bootstrap.servers": address, "group.id": "reader", "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     try:
         while time.monotonic() < deadline:
             message = consumer.poll(1.0)

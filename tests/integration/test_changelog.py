@@ -20,7 +20,7 @@ from streamserve.testing.faults import FaultSwitch, parse_faults
 from tests.integration.conftest import MakeTopics
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.broker
 
 Rows = Mapping[TopicPartitionKey, list[tuple[bytes, bytes | None]]]
 
@@ -53,7 +53,7 @@ def read_once(settings: Settings, places: Mapping[TopicPartitionKey, int]) -> Ro
 def transactional(settings: Settings) -> Producer:
     """Return a stranger's producer, with a transaction open."""
     producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": uuid.uuid4().hex})
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     producer.begin_transaction()
     return producer
 
@@ -61,7 +61,7 @@ def transactional(settings: Settings) -> Producer:
 def produce(producer: Producer, topic: str, rows: Mapping[bytes, bytes | None], partition: int = 0) -> None:
     for key, value in rows.items():
         producer.produce(topic, value, key, partition)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def test_changes_and_outputs_become_visible_together_or_not_at_all(

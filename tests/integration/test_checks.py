@@ -71,8 +71,8 @@ def test_an_aborted_transaction_at_the_tail_ends_the_read_without_showing(
     with transaction(brokers, commit=False) as producer:
         producer.produce(topic_name, value=b"dropped", partition=0)
         producer.produce(topic_name, value=b"dropped", partition=1)
-    assert values(read_topic(brokers, topic_name, deadline_s=10)) == [b"kept"]
-    everything = read_topic(brokers, topic_name, isolation="read_uncommitted", deadline_s=10)
+    assert values(read_topic(brokers, topic_name, deadline_s=60)) == [b"kept"]
+    everything = read_topic(brokers, topic_name, isolation="read_uncommitted", deadline_s=60)
     assert sorted(value or b"" for value in values(everything)) == [b"dropped", b"dropped", b"kept"]
 
 
@@ -84,7 +84,7 @@ def test_a_read_waits_for_an_open_transaction(brokers: str, topic_name: str, mak
     commit = threading.Timer(1.0, producer.commit_transaction)
     commit.start()
     try:
-        assert values(read_topic(brokers, topic_name, deadline_s=20)) == [b"late"]
+        assert values(read_topic(brokers, topic_name, deadline_s=60)) == [b"late"]
     finally:
         commit.join()
 
@@ -147,7 +147,7 @@ def test_a_correct_app_has_no_anomaly_and_a_broken_one_is_found_out(
             input_topics=[inputs],
             output_topics=[outputs],
             dead_letter_topic=dead,
-            deadline_s=10,
+            deadline_s=60,
         )
         assert (found.inputs, found.committed, found.dead_letters) == (200, 50, 5)
         return {injury: count for injury, count in found.counts().items() if count}

@@ -10,7 +10,7 @@ from tests.integration.conftest import Drive
 from tests.integration.crash_points import CALLS_WITHOUT_TABLES, EVENTS, deaths
 from tests.integration.driving import events
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 
 @pytest.mark.parametrize("call", CALLS_WITHOUT_TABLES)

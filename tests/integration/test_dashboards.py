@@ -38,6 +38,7 @@ EVENTS = 32_000
 """Flights until a month is over and its labels are in, so that live performance has a closed window."""
 READY_WITHIN_S = 180.0
 SCORED_WITHIN_S = 420.0
+DATA_WITHIN_S = 150.0
 NO_TROUBLE = {
     "on-call: Skipped, late and refused",
     "on-call: Engine restarts in an hour",
@@ -45,6 +46,7 @@ NO_TROUBLE = {
     "model: Look-ups",
 }
 """Panels of counters that nothing has counted yet in a run without such troubles: they show zero."""
+ZERO = " or vector(0)"
 
 
 class Prometheus:
@@ -101,11 +103,16 @@ def running(command: Sequence[str], folder: Path, log: Path) -> Generator[None]:
 
 
 def feed(brokers: str) -> None:
-    """Replay the flights, one record among them that is none."""
+    """Replay the flights, a record that is none before and after them: what too slow a commit did is not counted."""
+    spoil(brokers)
+    replay(speed=1e9, first=EVENTS)
+    spoil(brokers)
+
+
+def spoil(brokers: str) -> None:
     producer = Producer({"bootstrap.servers": brokers})
     producer.produce("flights", b"{", b"JFK")
-    producer.flush(30)
-    replay(speed=1e9, first=EVENTS)
+    assert producer.flush(60) == 0
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +132,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Generator[Prometheus
         ):
             wait_until(lambda: all(ready(port) for port in ports), "workers that are ready", READY_WITHIN_S)
             feed(broker.address)
-            wait_scored(server)
+            closed = 'count (streamserve_performance{window="last", version="", slice=""})'
+            wait_until(lambda: server.value(closed) > 0, "live performance of a month", SCORED_WITHIN_S)
             yield server
-
-
-def wait_scored(server: Prometheus) -> None:
-    """Wait until a month's live performance is on the page, then for rates, and availability by the minute."""
-    closed = 'count (streamserve_performance{window="last", version="", slice=""})'
-    wait_until(lambda: server.value(closed) > 0, "a window of live performance that has closed", SCORED_WITHIN_S)
-    time.sleep(max(10.0, server.began + 90 - time.time()))
 
 
 def has_data(prometheus: Prometheus, query: str) -> bool:
@@ -142,10 +143,15 @@ def has_data(prometheus: Prometheus, query: str) -> bool:
 
 
 def test_every_query_of_every_dashboard_finds_data(prometheus: Prometheus) -> None:
+    """Soon: rates take two scrapes, and availability counts whole minutes."""
     queries = [(name, filled(query)) for board in BOARDS for name, query in board.expressions()]
-    assert [name for name, query in queries if not has_data(prometheus, query)] == []
-    bare = [(name, query.removesuffix(" or vector(0)")) for name, query in queries]
-    assert {name for name, query in bare if not has_data(prometheus, query)} <= NO_TROUBLE
+    counted = [(name, query) for name, query in queries if query.endswith(ZERO) and name not in NO_TROUBLE]
+    left = [*queries, *((name, query.removesuffix(ZERO)) for name, query in counted)]
+    give_up = time.monotonic() + DATA_WITHIN_S
+    while left and time.monotonic() < give_up:
+        left = [(name, query) for name, query in left if not has_data(prometheus, query)]
+        time.sleep(1)
+    assert left == []
 
 
 def test_latency_is_measured_from_the_moment_of_sending(prometheus: Prometheus) -> None:

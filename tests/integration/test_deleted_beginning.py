@@ -25,7 +25,7 @@ def test_a_worker_goes_on_where_it_was_though_what_came_before_is_deleted(drive:
     done = committed_offsets(driver.brokers, driver.app, driver.inputs)
     client: Any = admin  # its futures are untyped
     for future in client.delete_records([TopicPartition(*place, offset) for place, offset in done.items()]).values():
-        future.result(timeout=30)
+        future.result(timeout=60)
     driver.produce(events(200, first=200))
     driver.start(fault="consumer.assign:after:1:pause:1")
     driver.wait_for_inputs()

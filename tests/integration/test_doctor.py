@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Generator, Mapping
 from pathlib import Path
@@ -102,7 +103,7 @@ def deny(brokers: str, *what: tuple[ResourceType, str, AclOperation]) -> None:
     ]
     client: Any = AdminClient({"bootstrap.servers": brokers})  # its futures are untyped
     for future in cast("Mapping[object, Any]", client.create_acls(bindings)).values():
-        future.result(10)
+        future.result(60)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,8 @@ def test_clocks_that_differ_by_ten_minutes_are_told_with_the_difference(brokers:
     ten_minutes_ahead = ManualClock(time.time_ns() // 1_000_000 + 600_000)
     found = {finding.name: finding for finding in looked_at(App(topic_name), brokers, ten_minutes_ahead)}
     assert found["clock"].level == "warning"
-    assert "600 s behind" in found["clock"].what or "599 s behind" in found["clock"].what
+    [seconds] = re.findall(r"(\d+) s behind", found["clock"].what)
+    assert 400 < int(seconds) <= 600  # this clock stands still while the broker's goes on
 
 
 def plant(brokers: str, name: str) -> None:

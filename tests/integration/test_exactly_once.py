@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 
 from streamserve.broker.server import LocalBroker
-from tests.integration.conftest import Drive
-from tests.integration.driving import Driver, events
-from tests.integration.waiting import wait_until
+from streamserve.kafka.calls import Calls
+from streamserve.kafka.transaction import Transaction
+from streamserve.settings import load_settings
+from streamserve.testing.checks import read_topic
+from tests.integration.conftest import Drive, MakeTopics
+from tests.integration.driving import FORKS, Driver, events
+from tests.integration.waiting import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 SMALL = {"max_poll_records": "50", "commit_interval": "1ms"}
+GIVEN_UP = 100
 
 
 def assert_no_anomaly(driver: Driver, *, dead_letters: int = 0) -> None:
@@ -51,6 +56,30 @@ def test_a_failing_call_restarts_the_engine_inside_the_same_process(fault: str, 
     assert driver.drift_counts() == {"x": 500, "value": 500}
 
 
+def give_up_again_and_again(brokers: str, topic: str) -> None:
+    """Close transactions up to 3 ms after their first message; runs in a process of its own."""
+    chance = random.Random(1)  # noqa: S311 - no secret
+    settings = load_settings({}, {"bootstrap_servers": brokers, "instance": "w0"})
+    for _ in range(GIVEN_UP):
+        transaction = Transaction(topic, settings, Calls())
+        transaction.open()
+        transaction.produce_columns(topic, [b"x"], [b"k"], list)
+        time.sleep(chance.random() * 0.003)
+        transaction.close()
+
+
+def test_transactions_closed_right_after_their_first_message_leave_the_process_alive(
+    brokers: str, topic_name: str, make_topics: MakeTopics
+) -> None:
+    """librdkafka 2.16 ends one in fifty such processes on a busy machine, where they are not aborted first."""
+    make_topics(topic_name)
+    process = FORKS.Process(target=give_up_again_and_again, args=(brokers, topic_name))
+    process.start()
+    process.join(PATIENCE_S)
+    assert process.exitcode == 0
+    assert read_topic(brokers, topic_name) == []
+
+
 @pytest.mark.parametrize("topology", ["monitored", "merged"])
 def test_a_storm_of_kills_leaves_no_anomaly(topology: str, drive: Drive) -> None:
     driver = drive(topology)
@@ -60,8 +89,8 @@ def test_a_storm_of_kills_leaves_no_anomaly(topology: str, drive: Drive) -> None
             driver.produce(
                 events(2_000, first=len(driver.inputs) * 2_000 * storm + 2_000 * driver.inputs.index(topic)), topic
             )
-        before = driver.committed()
         worker = driver.start(**SMALL)
+        before = driver.committed()  # not before the start, which settles what the last one has left open
         wait_until(lambda before=before: driver.committed() > before, "the first commit of this worker")
         time.sleep(chance.random() * 0.3)
         worker.kill()
@@ -131,11 +160,10 @@ def test_a_broker_that_is_not_there_ends_the_worker_after_its_deadline(drive: Dr
     wait_until(lambda: worker.said("BrokerUnavailable: "), "the first try")
     tried = time.monotonic()
     assert worker.wait() == 1
-    assert time.monotonic() - tried < 15
+    assert time.monotonic() - tried < 45
     assert worker.said("No answer from Kafka at 127.0.0.1:9"), driver.logs()
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.alone
 def test_a_broker_that_goes_away_under_load_is_waited_for(tmp_path: Path, drive: Drive) -> None:
     with LocalBroker(tmp_path / "own") as broker:

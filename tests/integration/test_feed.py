@@ -12,7 +12,7 @@ from streamserve.broker.server import LocalBroker
 from streamserve.testing.checks import read_topic
 from topologies.flights.feed import main
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 FLIGHTS = 300
 

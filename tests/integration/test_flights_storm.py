@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 ROOT = Path(__file__).parents[2]
 EVENTS, SKIP = 3600, 26_100

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.apps.conforming import CASES, sharing
+from tests.integration.apps.conforming import CASES
+from tests.integration.apps.conforming.tables import sharing
 from tests.integration.conformance import OnBroker, differences, on_the_harness
 from tests.integration.running import Running
 

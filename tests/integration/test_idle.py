@@ -11,7 +11,7 @@ from streamserve.testing.faults import FaultSwitch
 from tests.integration.running import Running, copying, create_topics, send, settings_of
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 
 def test_committed_offsets_are_renewed_before_the_broker_forgets_them(

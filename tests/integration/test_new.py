@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from streamserve.testing.checks import ReadRecord, read_topic
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 ROOT = Path(__file__).parents[2]
 NAME = "suspicion"

@@ -131,14 +131,13 @@ def test_of_two_replays_at_once_the_earlier_is_fenced_and_writes_nothing(
     assert list(Marks(topic_name, settings).read().values()) == [told.mark]
 
 
-@pytest.mark.timeout(300)
 def test_replays_that_are_killed_and_begun_again_write_each_record_once(
     brokers: str, topic_name: str, make_topics: MakeTopics
 ) -> None:
     """Each run is killed a little later after its beginning than the one before, until one comes to its end."""
     make_topics(f"{topic_name}-dead-letters", f"{topic_name}.in")
     send(brokers, f"{topic_name}-dead-letters", [_set_aside(topic_name, number) for number in range(LETTERS)])
-    milliseconds, kills = 0, 0
+    milliseconds, kills = 0.0, 0
     while True:
         begun = FORKS.Event()
         run = FORKS.Process(target=replay_everything, args=(brokers, topic_name, begun))
@@ -149,7 +148,7 @@ def test_replays_that_are_killed_and_begun_again_write_each_record_once(
             break
         run.kill()
         run.join()
-        milliseconds, kills = milliseconds + 50, kills + 1
+        milliseconds, kills = milliseconds * 1.3 + 25, kills + 1
     assert run.exitcode == 0
     assert kills > 5
     records = read_topic(brokers, f"{topic_name}.in")
@@ -217,7 +216,7 @@ def test_offsets_are_not_set_under_a_running_worker(brokers: str, topic_name: st
     create_topics(app, brokers)
     settings = settings_of(app, brokers)
     send(brokers, f"{app.name}.orders", [order(1)])
-    with Running(app, brokers, session_timeout="1s") as running:
+    with Running(app, brokers) as running:
         running.until_committed(1)
         moves = plan_reset(app.plan(), settings, "earliest")
         with pytest.raises(ConfigurationError, match=rf"has members \({app.name}-0\).*stop all workers"):
@@ -258,12 +257,11 @@ def dropped(brokers: str, transactional_id: str, topic: str) -> None:
 def held_back(brokers: str, topic: str) -> bool:
     """Return whether a committed record behind whatever is open is out of a reader's sight."""
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "none", "isolation.level": "read_committed"})
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), 10)
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), 60)
     consumer.close()
     return high == low
 
 
-@pytest.mark.timeout(300)  # each question is a Java of its own
 def test_the_transaction_of_a_dropped_producer_is_ended_by_its_id(
     brokers: str, topic_name: str, make_topics: MakeTopics
 ) -> None:
@@ -297,7 +295,6 @@ def test_a_worker_whose_transactions_are_ended_begins_anew_by_itself(brokers: st
     assert totals(brokers, app) == [1, 3, 6]
 
 
-@pytest.mark.timeout(300)
 def test_a_transaction_that_its_coordinator_has_forgotten_is_aborted_in_its_partition(tmp_path: Path) -> None:
     """The transaction log is deleted beneath a stopped broker: what was open then is open for ever."""
     with LocalBroker(tmp_path) as broker:

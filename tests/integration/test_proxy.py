@@ -12,7 +12,7 @@ from tests.integration.crash_points import EVENTS, SMALL
 from tests.integration.driving import events
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 LATE_S = 1.0
 

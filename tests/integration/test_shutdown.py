@@ -11,7 +11,11 @@ from tests.integration.conftest import Drive
 from tests.integration.driving import events
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.broker
+
+
+SESSION, OWN_TIME_S = "240s", 90.0
+"""However slow the machine is, what it does by itself takes less than what waits for a time-out."""
 
 
 def test_a_worker_that_is_stopped_under_load_leaves_nothing_to_do_twice(drive: Drive) -> None:
@@ -33,23 +37,21 @@ def test_a_worker_that_is_stopped_under_load_leaves_nothing_to_do_twice(drive: D
 
 def test_an_idle_worker_stops_at_once_and_quietly(drive: Drive) -> None:
     driver = drive("monitored")
-    worker = driver.start()
+    worker = driver.start(session_timeout=SESSION, transaction_timeout=SESSION, shutdown_timeout=SESSION)
     wait_until(lambda: worker.said("ready"), "readiness")
     asked = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - asked < 15
-    assert worker.lines[-1] == "waiting: waiting for partitions"
+    assert time.monotonic() - asked < OWN_TIME_S
+    assert worker.lines[-1] == "ready"
 
 
 def test_a_restarted_worker_has_its_partitions_back_at_once(drive: Drive) -> None:
     driver = drive("echo")
     driver.produce(events(100))
-    worker = driver.start(session_timeout="30s")
+    worker = driver.start(session_timeout=SESSION)
     driver.wait_for_inputs()
     worker.kill()
     driver.produce(events(100, first=100))
-    started = time.monotonic()
-    driver.start(session_timeout="30s")
-    driver.wait_for_inputs()
-    assert time.monotonic() - started < 25
+    driver.start(session_timeout=SESSION)
+    driver.wait_for_inputs(OWN_TIME_S)
     assert driver.check().anomalies == 0

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.benchmarks.test_state import printed
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.broker
 
 KEYS = 1000
 

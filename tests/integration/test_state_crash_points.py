@@ -14,7 +14,7 @@ from streamserve.kafka.calls import CALL_NAMES
 from tests.integration.state_crash_points import PARTITIONS, survive, topology_of
 from tests.integration.state_driving import StateDriver
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 THIRDS = 3
 TODAY = datetime.now(UTC).toordinal() % THIRDS

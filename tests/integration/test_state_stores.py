@@ -23,7 +23,7 @@ from tests.integration.apps import stores
 from tests.integration.running import Input, Running, create_topics, send
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.broker
 
 KEYS = [f"user{number}" for number in range(2_000)]
 
@@ -96,14 +96,14 @@ def test_a_table_on_disk_survives_a_stop_with_its_tail_and_a_kill_by_being_rebui
     with worker(environment) as first:
         until(dict.fromkeys(KEYS, 1), brokers, topic_name)
         first.send_signal(signal.SIGTERM)
-        assert first.wait(30) == 0
+        assert first.wait(60) == 0
     assert marker.exists()
     with worker(environment) as second:
         send(brokers, f"{topic_name}.orders", orders(KEYS))
         until(dict.fromkeys(KEYS, 2), brokers, topic_name)
         assert not marker.exists()
         second.kill()
-        second.wait(30)
+        second.wait(60)
     send(brokers, f"{topic_name}.orders", orders(KEYS[:10]))
     settings: dict[str, Any] = {"instance": "w0", "state_dir": tmp_path / "state"}
     with Running(app, brokers, **settings) as third:
@@ -131,7 +131,7 @@ def test_a_group_that_is_given_away_leaves_a_clean_store_which_serves_when_it_co
             until(dict.fromkeys(KEYS, 2), brokers, topic_name)
             markers = list((tmp_path / topic_name / "w0").glob("*/clean"))
             assert len(markers) == 1, "that of the group that left"
-        first.recorder.restored_records = 0
+            first.recorder.restored_records = 0
         send(brokers, f"{topic_name}.orders", orders(KEYS))
         until(dict.fromkeys(KEYS, 3), brokers, topic_name)
         assert 0 < first.recorder.restored_records < 2 * len(KEYS), "what the other has written, and no more"
@@ -169,7 +169,7 @@ def test_tables_are_shown_over_http_and_on_the_command_line(
         assert (table["table"], table["store"], table["partitions"].keys()) == ("seen", "disk", {"0", "1"})
         assert get(port, "tables/seen/user7")["value"] == 1
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delitem(sys.modules, "tests.integration.apps.stores")

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.state_driving import StateDriver
 from tests.integration.storm import run_storm
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 DriveState = Callable[[str, int], StateDriver]
 

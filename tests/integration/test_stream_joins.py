@@ -22,7 +22,7 @@ from tests.integration.apps.joins import LATENESS_S, WITHIN_S, Half, Met, joined
 from tests.integration.driving import Driver
 from tests.integration.waiting import wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 PARTITIONS = 2
 ROWS = 1_500

@@ -15,7 +15,7 @@ from tests.integration.takeover_endings import ENDINGS, Ending
 from tests.integration.takeover_queued import Queued
 from tests.integration.takeover_switched import Switched
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.broker
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streamserve.testing.reading import ReadRecord
 from streamserve.testing.verify.feeding import Feeder
 from tests.integration.conftest import MakeTopics
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.broker
 
 OWN = """
 from collections.abc import AsyncIterator

@@ -1,6 +1,6 @@
 """What a worker process of the fault tests runs.
 
-Its settings come from ``STREAMSERVE_*``, its faults from ``STREAMSERVE_FAULT``: those of the switch, or of a ``relay``.
+Its settings come from ``STREAMSERVE_*``, its faults from ``STREAMSERVE_FAULT``: those of the switch, or an explorer's.
 It stops on SIGTERM, and writes what happens to it on standard error, a line each.
 """
 
@@ -22,7 +22,7 @@ from streamserve.settings import load_settings
 from streamserve.testing.faults import FAULT_VARIABLE, from_environment
 from tests.integration.apps.claimed import CLAIM
 from tests.integration.apps.topologies import TOPOLOGIES, readers
-from tests.integration.relay import relayed
+from tests.integration.evidence.explorer import exploring
 
 LISTENS = "stops on SIGTERM"
 """What a worker writes once it does: before, the signal would just kill it."""
@@ -68,7 +68,7 @@ def run_worker(topology: str, app: str, registry: Path, environment: Mapping[str
     def stop(*_: object) -> None:
         worker.stop()
 
-    hook = relayed(os.environ.get(FAULT_VARIABLE, ""), stop) or from_environment()
+    hook = exploring(os.environ.get(FAULT_VARIABLE, ""), stop) or from_environment()
     configure_logging(stream=told_of(log).open("w", buffering=1), json=True)
     metrics = PrometheusObserver(app)
     observer = Observers([Lines(), metrics, LoggingObserver()])

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Batch, Regression, Stream, Topic, aggregates, sliding
-from streamserve.dataflow.planning.plan import TopicNode
+from streamserve.dataflow.planning.nodes import TopicNode
 from streamserve.errors import PlanError
 
 

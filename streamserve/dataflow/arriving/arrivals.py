@@ -11,14 +11,21 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from streamserve.dataflow.arriving.channels import IDLE_MS, Marker, channel_of
 from streamserve.dataflow.arriving.future import is_future
+from streamserve.dataflow.batch import NEVER
 from streamserve.errors import EngineRestart, FutureRecord, LateRecord, RecordError
 from streamserve.kafka.marks import Limits, Progress
 from streamserve.records import RawRecord
 
 Place: TypeAlias = tuple[int, int]
-"""Where a row stands in event time: its time in milliseconds, and its offset, which breaks ties."""
+"""Where a row stands in event time: its time in milliseconds, and its offset, which breaks ties.
 
-_BEGINNING: Place = (-(1 << 62), -1)
+A late row stands where time had come to when it came, behind everything before that and before everything else.
+"""
+
+_BEGINNING: Place = (NEVER, -1)
+
+_LATE = 1 << 53
+"""Late rows are placed by their offset less this, so before all others of one time."""
 
 
 class Row(NamedTuple):
@@ -61,6 +68,13 @@ class Arrivals(Protocol):
 
     def is_idle(self, *, silent: bool) -> bool:
         """Return whether nothing is held and nothing is to be expected; ``silent``: nothing came for a while."""
+        ...
+
+    def turn_ms(self) -> int:
+        """Return the time before which everything is in as the next row's turn comes; ``NEVER`` where none is known.
+
+        It goes by rows and their order alone, whatever else was read by then.
+        """
         ...
 
     def pop(self) -> Row:
@@ -147,6 +161,10 @@ class Lateness:
         self.advance(time_ms, channel)
         return self.watermark_ms is not None and time_ms < self.watermark_ms
 
+    def place_of_late(self, offset: int) -> Place:
+        """Return where a late row stands that has just been seen."""
+        return NEVER if self.watermark_ms is None else self.watermark_ms, offset - _LATE
+
     def advance(self, time_ms: int, channel: int) -> None:
         """Take note that ``channel`` has come to ``time_ms``; one that was idle speaks again.
 
@@ -191,7 +209,7 @@ def _rules(limits: Limits, start: Progress) -> tuple[tuple[int, Limits], ...]:
 
 
 class _Before:
-    """Tells which rows were done before a restart: late ones, those without time, and those before a frontier.
+    """Tells which rows were done before a restart: those that wait for nothing, and those before a frontier.
 
     Only of rows below ``seen``; what is late has to be told by the lateness that held when they were seen.
     """
@@ -202,9 +220,9 @@ class _Before:
         self.seen = start.seen or 0
         self.frontier = start.frontier or _BEGINNING
 
-    def did(self, row: Row, *, first: bool) -> bool:
-        """Return whether ``row`` was done; ``first`` where it is late or has no time."""
-        return row.offset < self.seen and (first or (row.time_ms, row.offset) < self.frontier)
+    def did(self, offset: int, place: Place, *, first: bool) -> bool:
+        """Return whether the row of ``offset`` was done; ``first`` where it waits for nothing."""
+        return offset < self.seen and (first or place < self.frontier)
 
 
 class InLogOrder:
@@ -228,7 +246,8 @@ class InLogOrder:
         row = self._lateness.enter(row)
         timeless = isinstance(row.value, RecordError)
         late = not timeless and self._lateness.see(row.time_ms)
-        if self._before.did(row, first=timeless or late):
+        place = self._lateness.place_of_late(row.offset) if late else (row.time_ms, row.offset)
+        if self._before.did(row.offset, place, first=timeless or (late and self._refuses_late)):
             return
         if late and self._refuses_late:
             row = row._replace(value=LateRecord(row.topic))
@@ -250,6 +269,11 @@ class InLogOrder:
     def is_idle(self, *, silent: bool) -> bool:
         """Return whether it is silent, and all is popped."""
         return silent and not self._rows
+
+    def turn_ms(self) -> int:
+        """Return the newest time popped, less what rows may be late."""
+        watermark_ms = self.watermark_ms()
+        return NEVER if watermark_ms is None else watermark_ms
 
     def pop(self) -> Row:
         """Return the next row."""
@@ -278,14 +302,15 @@ class InLogOrder:
 class InTimeOrder:
     """Rows in the order of their times, each held until no earlier one is allowed to come.
 
-    Popped is exactly what is late, has no time, or stands before the *frontier*. So two numbers tell a restart, which
-    reads from the first row that was still held, which of the rows after it are done: those below ``seen`` that are
-    late, have no time, or stand before the frontier. Whether a row is late follows from the log's order and from what
-    ``Lateness`` knew before that first row. Nothing is popped before the log was read up to ``seen`` again: the
-    frontier would move past rows that are still to come.
+    A late row stands where time had come to when it came: behind what had to go before it and before what still waits,
+    however the log was read. One that is refused (``refuses_late``: its value becomes a ``LateRecord``), or that has no
+    time since it did not decode, goes first, whatever waits.
 
-    A late row, or one that has no time since it did not decode, goes first, whatever waits; with ``refuses_late`` the
-    value of a late one becomes a ``LateRecord``.
+    Popped is exactly what is refused, has no time, or stands before the *frontier*. So two numbers tell a restart,
+    which reads from the first row that was still held, which of the rows after it are done: those below ``seen`` that
+    are refused, have no time, or stand before the frontier. Whether a row is late, and where it stands then, follows
+    from the log's order and from what ``Lateness`` knew before that first row. Nothing is popped before the log was
+    read up to ``seen`` again: the frontier would move past rows that are still to come.
 
     A topic that was regrouped from others has ``channels``: markers between its rows tell how far each has come, so it
     is never taken for idle because it is silent, nor for caught up.
@@ -317,11 +342,13 @@ class InTimeOrder:
         timeless = isinstance(row.value, RecordError)
         channel = channel_of(row.record) if self._has_channels else 0
         late = not timeless and self._lateness.see(row.time_ms, channel)
-        if self._before.did(row, first=timeless or late):
+        if late and not self._refuses_late:
+            place = self._lateness.place_of_late(offset)
+        if self._before.did(offset, place, first=timeless or (late and self._refuses_late)):
             self._done.add(offset)
         elif timeless:
             self._first.append(row)
-        elif late or place < self._frontier:
+        elif (late and self._refuses_late) or place < self._frontier:
             self._first.append(row._replace(value=LateRecord(row.topic)) if self._refuses_late else row)
         else:
             heapq.heappush(self._heap, (*place, row))
@@ -339,8 +366,9 @@ class InTimeOrder:
         if not self._heap:
             return None
         watermark = self._lateness.watermark_ms
-        time_ms = self._heap[0][0]
-        return time_ms if idle or (watermark is not None and time_ms < watermark) else None
+        time_ms, place, _ = self._heap[0]
+        sure = watermark is not None and (time_ms < watermark or place < 0)
+        return time_ms if idle or sure else None
 
     def bound_ms(self) -> int | None:
         """Return the time from which on rows may still come."""
@@ -376,15 +404,19 @@ class InTimeOrder:
         quiet = self._lateness.all_idle if self._has_channels else silent
         return quiet and not (self._rereads or self._first or self._heap)
 
+    def turn_ms(self) -> int:
+        """Return the time at which the next row stands: everything before it has been popped."""
+        popped = self._frontier[0]
+        return popped if self._first else max(popped, self._heap[0][0])
+
     def pop(self) -> Row:
         """Return the next row."""
         if self._first:
             row = self._first.popleft()
-            self._done.add(row.offset)
-            return row
-        time_ms, offset, row = heapq.heappop(self._heap)
-        self._frontier = (time_ms, offset + 1)
-        self._done.add(offset)
+        else:
+            time_ms, place, row = heapq.heappop(self._heap)
+            self._frontier = (time_ms, place + 1)
+        self._done.add(row.offset)
         return row
 
     def progress(self) -> Progress:

@@ -14,7 +14,8 @@ from streamserve.dataflow.arriving.channels import IDLE_MS, read_marker
 from streamserve.dataflow.arriving.future import is_future, may_be_future
 from streamserve.dataflow.arriving.merge import EventTimeMerge, Segment, Waits
 from streamserve.dataflow.batch import Failure, RecordBatch, Run, column_of, runs_of
-from streamserve.dataflow.planning.plan import Part, TopicNode
+from streamserve.dataflow.planning.nodes import TopicNode
+from streamserve.dataflow.planning.plan import Part
 from streamserve.errors import DecodeError, FutureRecord, RecordError, TransactionAborted
 from streamserve.kafka.marks import Limits, Progress, TopicPartitionKey
 from streamserve.records import RawRecord, to_epoch_ms
@@ -252,6 +253,12 @@ class Intake:
             [row.value for row in good],
             [row.record.partition() or 0 for row in good],
             [row.time_ms for row in good],
+            told_ms=[
+                told_ms
+                for _, segment in segments
+                for row, told_ms in zip(segment.rows, segment.told_ms, strict=True)
+                if not isinstance(row.value, RecordError)
+            ],
         )
         batch.failures = [Failure(row.record, row.value) for row in rows if isinstance(row.value, RecordError)]
         batch.progress = {

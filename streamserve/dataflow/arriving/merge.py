@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from streamserve.dataflow.arriving.arrivals import Arrivals, Row
+from streamserve.dataflow.batch import NEVER
 from streamserve.kafka.marks import Progress
 
 
@@ -22,10 +23,12 @@ class Waits(NamedTuple):
 class Segment(NamedTuple):
     """Rows of one group in order, its pushes first, and how far each of its topics has come with them.
 
-    ``watermarks`` has the time of each topic, in milliseconds, before which everything is in.
+    ``told_ms`` has, for each row, the time before which everything of the group is in as its turn comes, ``watermarks``
+    that of each topic at the end, in milliseconds.
     """
 
     rows: list[Row]
+    told_ms: list[int]
     progress: Mapping[str, Progress]
     watermarks: Mapping[str, int]
 
@@ -65,23 +68,27 @@ class EventTimeMerge:
 
     def _segments(self, waits: Waits, push_topics: Collection[str], *, singly: bool) -> Iterator[Segment]:
         rows: list[Row] = []
+        told: list[int] = []
+        turns = _Turns(self._arrivals, self.idle(waits))
         pushing = False
         while (topic := self._next(waits)) is not None:
             is_push = topic in push_topics
             is_cut = singly or (is_push and not pushing)
             if rows and is_cut and not self._arrivals[topic].is_urgent:
-                yield self._segment(rows)
-                rows = []
+                yield self._segment(rows, told)
+                rows, told = [], []
+            told.append(turns.told_ms(topic))
             rows.append(self._arrivals[topic].pop())
+            turns.popped(topic)
             pushing = is_push
         if rows or self._watermarks() != self._told:
-            yield self._segment(rows)
+            yield self._segment(rows, told)
 
-    def _segment(self, rows: list[Row]) -> Segment:
+    def _segment(self, rows: list[Row], told_ms: list[int]) -> Segment:
         self._told, told = self._watermarks(), self._told
         moved = {topic for topic, watermark in self._told.items() if watermark != told.get(topic)}
         progress = {topic: self._arrivals[topic].progress() for topic in moved.union(row.topic for row in rows)}
-        return Segment(rows, progress, self._told)
+        return Segment(rows, told_ms, progress, self._told)
 
     def _watermarks(self) -> dict[str, int]:
         found = {topic: arrivals.watermark_ms() for topic, arrivals in self._arrivals.items()}
@@ -104,3 +111,26 @@ class EventTimeMerge:
             elif topic not in waits.caught_up:
                 return None
         return first if first_ms <= bound_ms else None
+
+
+class _Turns:
+    """Tells up to when everything of the group is in as a row's turn comes; topics that are ``idle`` do not count."""
+
+    def __init__(self, arrivals: Mapping[str, Arrivals], idle: Collection[str]) -> None:
+        self._arrivals = arrivals
+        self._others = [topic for topic in arrivals if topic not in idle] if len(arrivals) > 1 else ()
+        self._known_ms = {topic: self._watermark_ms(topic) for topic in self._others}
+
+    def _watermark_ms(self, topic: str) -> int:
+        watermark_ms = self._arrivals[topic].watermark_ms()
+        return NEVER if watermark_ms is None else watermark_ms
+
+    def told_ms(self, topic: str) -> int:
+        """Return it for the next row of ``topic``; ``NEVER`` while some topic has told nothing."""
+        own_ms = self._arrivals[topic].turn_ms()
+        return min([own_ms, *(self._known_ms[other] for other in self._others if other != topic)])
+
+    def popped(self, topic: str) -> None:
+        """Take note that this row is popped."""
+        if self._others:
+            self._known_ms[topic] = self._watermark_ms(topic)

@@ -8,7 +8,7 @@ from inspect import Parameter
 
 from streamserve.dataflow.checks.known import Known, fields_of
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.planning.plan import FeaturesNode, PushNode
+from streamserve.dataflow.planning.nodes import FeaturesNode, PushNode
 from streamserve.features.service import ServiceDescription
 
 __all__ = ["problems"]

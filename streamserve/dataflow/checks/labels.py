@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from streamserve.dataflow.checks.known import Known
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.planning.plan import LabelsNode, TopicNode
+from streamserve.dataflow.planning.nodes import LabelsNode, TopicNode
 
 __all__ = ["problems"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from streamserve.dataflow.checks.known import Known, fields_of
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.planning.plan import ModelNode, MonitorNode
+from streamserve.dataflow.planning.nodes import ModelNode, MonitorNode
 from streamserve.inference.manifest import PYTHON_TYPES, Manifest
 from streamserve.inference.outputs import check_output
 from streamserve.inference.signature import check_signature

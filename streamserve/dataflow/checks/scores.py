@@ -8,7 +8,7 @@ from typing import Any
 from streamserve.codecs.rows import row_encoder
 from streamserve.dataflow.checks.known import Known
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.planning.plan import AgentNode
+from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.runtime import codec_of
 from streamserve.dataflow.steps.score import LINEAGE
 from streamserve.errors import PlanError

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from streamserve.dataflow.checks.known import Known
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.planning.plan import TableNode
+from streamserve.dataflow.planning.nodes import TableNode
 from streamserve.dataflow.planning.references import mentions, used_nodes
 from streamserve.dataflow.steps.tables import ADD_A_HANDLER
 

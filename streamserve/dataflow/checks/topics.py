@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from streamserve.codecs.json import codec_for
 from streamserve.dataflow.checks.known import Known, fields_of
 from streamserve.dataflow.checks.problem import Problem
-from streamserve.dataflow.planning.plan import TopicNode
+from streamserve.dataflow.planning.nodes import TopicNode
 from streamserve.errors import PlanError
 
 __all__ = ["problems"]

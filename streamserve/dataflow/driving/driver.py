@@ -15,7 +15,7 @@ from streamserve.dataflow.batch import RecordBatch, column_of
 from streamserve.dataflow.driving.effects import NEXT_EVENT, Ask, Gather, Next, Send, Take, Target
 from streamserve.dataflow.driving.instances import Asked, Gathering, Instance
 from streamserve.dataflow.driving.scope import EventScopes, finish_event
-from streamserve.dataflow.planning.plan import Ordering
+from streamserve.dataflow.planning.nodes import Ordering
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
 from streamserve.records import RawRecord
 

@@ -17,7 +17,7 @@ from streamserve.dataflow.driving.driver import INSTANCES, Outcomes, agent_error
 from streamserve.dataflow.driving.effects import Effect, Gather, InEventLoop, Next, Send, Take, Target
 from streamserve.dataflow.driving.instances import Lots
 from streamserve.dataflow.driving.scope import EventScopes, current, finish_event
-from streamserve.dataflow.planning.plan import Ordering
+from streamserve.dataflow.planning.nodes import Ordering
 from streamserve.errors import ConfigurationError, EngineRestart, OutageError
 from streamserve.records import RawRecord
 from streamserve.state.ended import Ended

@@ -119,6 +119,7 @@ class EventScopes(Sequence[EventScope]):
         self._batch = batch
         self._record_of = record_of
         self._times_ms = batch.times_ms or [0] * len(batch)
+        self._reached_ms = batch.reached_ms
         self._keys: list[bytes | None] = column_of(batch.records, "key")
 
     @overload
@@ -128,7 +129,10 @@ class EventScopes(Sequence[EventScope]):
     def __getitem__(self, index: int | slice) -> EventScope | Sequence[EventScope]:
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
-        return EventScope(self._batch, index, self._keys[index], self._record_of, Pending(self._times_ms[index]))
+        pending = Pending(self._times_ms[index])
+        if self._reached_ms is not None:
+            pending.reached_ms = self._reached_ms[index]
+        return EventScope(self._batch, index, self._keys[index], self._record_of, pending)
 
     def __len__(self) -> int:
         return len(self._batch)
@@ -162,6 +166,8 @@ class BatchScope(_OfBatch):
             row = self.row_of(key)
         if batch.times_ms is not None:
             self.pending.now_ms = batch.times_ms[row]
+        if batch.reached_ms is not None:
+            self.pending.reached_ms = batch.reached_ms[row]
         return batch.part, batch.partitions[row]
 
     def row_of(self, key: bytes) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.batch import RecordBatch, coordinates_of
-from streamserve.dataflow.planning.plan import JoinNode, TopicNode
+from streamserve.dataflow.planning.nodes import JoinNode, TopicNode
 from streamserve.records import RawRecord, Record, to_datetime
 
 

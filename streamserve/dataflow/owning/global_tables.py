@@ -8,7 +8,8 @@ from typing import Any
 from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.driving.views import key_reader
-from streamserve.dataflow.planning.plan import Plan, TopicNode
+from streamserve.dataflow.planning.nodes import TopicNode
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.runtime import Runtime
 from streamserve.errors import MissingKey, TopicError
 from streamserve.kafka.calls import Calls

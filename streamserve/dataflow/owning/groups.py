@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from streamserve.dataflow.batch import RecordBatch
+from streamserve.dataflow.batch import NEVER, RecordBatch
 from streamserve.dataflow.planning.plan import GroupKey, Part, Plan
 from streamserve.kafka.commit import ChangelogBatch, GroupCommit
 from streamserve.kafka.marks import Progress, TopicPartitionKey
@@ -91,6 +91,11 @@ class Group:
         for topic, newest in newest_ms.items():
             self._newest_ms[topic] = max(newest, self._newest_ms.get(topic, newest))
         self.watermark_ms = self._next_watermark()
+
+    def come_to(self, reached_ms: int) -> None:
+        """Move the watermark on to where it stands as a row's turn comes."""
+        if reached_ms > NEVER:
+            self.watermark_ms = reached_ms
 
     def rest(self, idle: Collection[str]) -> bool:
         """Take note of which topics are ``idle``; return whether that alone would move the watermark on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from streamserve.dataflow.batch import DueTimers
 from streamserve.dataflow.owning.groups import Group
@@ -23,8 +23,8 @@ class Passed(NamedTuple):
 class Passing:
     """Lets time pass in the tables of groups, after the batch that has moved their watermark.
 
-    Within a batch nothing expires but for an event's own time: what an event sees does not depend on the batch that it
-    came in. Timers that timers set, and those that were too many for once, are looked for once more.
+    Within a batch nothing is deleted, but what has expired as an event's turn comes is not there for it. Timers that
+    timers set, and what was too much for once, are looked for once more.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -45,21 +45,24 @@ class Passing:
         reached, self._reached = self._reached, []
         for group in [groups[key] for key in dict.fromkeys(reached) if key in groups]:
             expired, due = self._pass(group) if group.watermark_ms is not None else (0, [])
-            if due:
-                self._reached.append(group.key)
             if expired or due:
+                self._reached.append(group.key)
                 passed.changed.append(group)
                 passed.due.extend(due)
         return passed
 
     def _pass(self, group: Group) -> tuple[int, list[DueTimers]]:
-        """Move the group's tables on; timers of a table without anything to run stay where they are."""
-        expired, due = 0, list[DueTimers]()
-        for name in group.part.tables:
-            table = group.tables[name]
-            if isinstance(table, TableState) and group.watermark_ms is not None:
-                expired += table.advance(group.watermark_ms)
-                keys = table.due(group.watermark_ms) if self._plan.tables[name].timer("event") is not None else []
-                if keys:
-                    due.append(DueTimers(group.part.name, group.partition, name, keys))
-        return expired, due
+        """Move the group's tables on; timers of a table without anything to run stay where they are.
+
+        Timers see what lives at their own time, so nothing is deleted before all of them have run.
+        """
+        watermark_ms = group.watermark_ms
+        tables = {name: cast("TableState[Any]", group.tables[name]) for name in group.part.tables}
+        if watermark_ms is None:
+            return 0, []
+        due = [
+            DueTimers(*group.key, name, keys)
+            for name, table in tables.items()
+            if self._plan.tables[name].timer("event") is not None and (keys := table.due(watermark_ms))
+        ]
+        return 0 if due else sum(table.advance(watermark_ms) for table in tables.values()), due

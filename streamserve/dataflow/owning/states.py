@@ -11,7 +11,8 @@ from streamserve.codecs.base import ValueCodec
 from streamserve.codecs.json import codec_for
 from streamserve.dataflow.buffered import Buffered
 from streamserve.dataflow.owning.groups import Group
-from streamserve.dataflow.planning.plan import Plan, TableNode
+from streamserve.dataflow.planning.nodes import TableNode
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.errors import StreamserveError
 from streamserve.folders import state_home
 from streamserve.kafka.clients import MAX_MESSAGE_BYTES

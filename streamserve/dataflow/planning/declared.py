@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamserve.dataflow.planning.plan import (
+from streamserve.dataflow.planning.nodes import (
     AgentNode,
     FeaturesNode,
     GlobalTableNode,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from streamserve.dataflow.planning.declared import Declared
-from streamserve.dataflow.planning.plan import AgentNode, JoinNode, TopicNode
+from streamserve.dataflow.planning.nodes import AgentNode, JoinNode, TopicNode
 from streamserve.dataflow.planning.uses import Uses
 
 _REMEDY = "let an agent write its pairs to a topic, and read that"

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from streamserve.dataflow.planning.declared import Declared
 from streamserve.dataflow.planning.joining import topics_read, wrong_joins, wrong_readers
-from streamserve.dataflow.planning.plan import AgentNode, FeaturesNode, Part, Plan, TopicNode, part_name
+from streamserve.dataflow.planning.nodes import AgentNode, FeaturesNode, TopicNode
+from streamserve.dataflow.planning.plan import Part, Plan, part_name
 from streamserve.dataflow.planning.tees import circles, with_tees
 from streamserve.dataflow.planning.uses import Uses, find_uses
 from streamserve.errors import PlanError
@@ -25,7 +26,10 @@ def make_plan(declared: Declared) -> Plan:
     uses = find_uses(declared)
     for problem in wrong_readers(declared, uses):
         raise PlanError(problem)
-    agents = tuple(replace(agent, is_scoped=agent.name in uses.scoped) for agent in declared.agents.values())
+    agents = tuple(
+        replace(agent, is_scoped=agent.name in uses.scoped, tables=tuple(sorted(uses.tables[agent.name])))
+        for agent in declared.agents.values()
+    )
     declared, tees = with_tees(declared, _parts(declared, agents, uses))
     parts = _parts(declared, agents, uses)
     for problem in circles(parts, declared.topics):

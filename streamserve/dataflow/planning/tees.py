@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from streamserve.dataflow.planning.declared import Declared
-from streamserve.dataflow.planning.plan import AgentNode, LabelsNode, Part, TeeNode, TopicNode
+from streamserve.dataflow.planning.nodes import AgentNode, LabelsNode, TeeNode, TopicNode
+from streamserve.dataflow.planning.plan import Part
 from streamserve.dataflow.planning.references import used_nodes
 from streamserve.errors import PlanError
 

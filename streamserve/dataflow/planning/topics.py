@@ -17,6 +17,14 @@ def topic_specs(plan: Plan, found: Mapping[str, int], *, partitions: int | None 
     changelog has one partition for each partition number that any part has.
     """
     counts = {part.name: _count(part, found, partitions) for part in plan.parts}
+    read = _read_specs(plan, counts)
+    known, written = {spec.name for spec in read}, written_topics(plan)
+    others = [name for name in plan.topics if name in written and name not in known]
+    return [*read, *(TopicSpec(name, None, {}, "written by the app") for name in others), *_engine_specs(plan, counts)]
+
+
+def _read_specs(plan: Plan, counts: Mapping[str, int | None]) -> list[TopicSpec]:
+    """Return the topics that the parts read, and those that workers hold whole."""
     specs = [
         TopicSpec(topic, counts[part.name] if part.merges else None, _config(plan, topic), _purpose(plan, part, topic))
         for part in plan.parts
@@ -24,14 +32,12 @@ def topic_specs(plan: Plan, found: Mapping[str, int], *, partitions: int | None 
     ]
     read = {spec.name for spec in specs}
     whole = [TopicSpec(name, None, compacted_config(), "held whole by every worker") for name in plan.global_tables]
-    specs += [spec for spec in whole if spec.name not in read]
-    read |= plan.global_tables.keys()
-    specs += [
-        TopicSpec(name, None, {}, "written by the app")
-        for name in plan.topics
-        if name not in read and name in written_topics(plan)
-    ]
-    specs.append(TopicSpec(plan.dead_letter_topic, None, dead_letter_config(), "dead letters"))
+    return [*specs, *(spec for spec in whole if spec.name not in read)]
+
+
+def _engine_specs(plan: Plan, counts: Mapping[str, int | None]) -> list[TopicSpec]:
+    """Return the topics that the engine writes beside the app's own."""
+    specs = [TopicSpec(plan.dead_letter_topic, None, dead_letter_config(), "dead letters")]
     if plan.is_stateful:
         known = [count for count in counts.values() if count is not None]
         specs.append(TopicSpec(plan.drift_topic, None, {}, "drift statistics"))

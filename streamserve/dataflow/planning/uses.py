@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from streamserve.dataflow.planning.declared import Declared
-from streamserve.dataflow.planning.plan import AgentNode, FeaturesNode, TableNode, WindowNode
+from streamserve.dataflow.planning.nodes import AgentNode, FeaturesNode, TableNode, WindowNode
 from streamserve.dataflow.planning.references import used_nodes
 from streamserve.errors import PlanError
 

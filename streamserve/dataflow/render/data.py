@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streamserve.dataflow.planning.plan import (
+from streamserve.dataflow.planning.nodes import (
     AgentNode,
     FeaturesNode,
     JoinNode,
     LabelsNode,
     ModelNode,
     MonitorNode,
-    Plan,
     TableNode,
     TimerNode,
     TopicNode,
     WindowNode,
 )
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.render.names import name_of
 
 __all__ = ["as_json"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from streamserve.dataflow.planning.plan import AgentNode, Plan
+from streamserve.dataflow.planning.nodes import AgentNode
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.render.names import name_of
 
 __all__ = ["as_mermaid"]

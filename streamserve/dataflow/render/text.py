@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamserve.dataflow.planning.plan import Part, Plan, TopicNode
+from streamserve.dataflow.planning.nodes import TopicNode
+from streamserve.dataflow.planning.plan import Part, Plan
 from streamserve.dataflow.render.names import name_of
 from streamserve.durations import in_words
 from streamserve.state.windows import WindowSpec

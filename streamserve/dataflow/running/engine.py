@@ -21,7 +21,7 @@ from streamserve.dataflow.arriving.waiting import Waiting
 from streamserve.dataflow.batch import DueTimers, RecordBatch, StepOutput, Tick
 from streamserve.dataflow.owning.alarms import Alarms
 from streamserve.dataflow.owning.global_tables import GlobalTables
-from streamserve.dataflow.owning.groups import Group, GroupState, complete_groups, newest_by_partition
+from streamserve.dataflow.owning.groups import Group, GroupState, complete_groups
 from streamserve.dataflow.owning.handover import Handover
 from streamserve.dataflow.owning.held import HeldTables
 from streamserve.dataflow.owning.loading import SLICE_SECONDS
@@ -32,6 +32,7 @@ from streamserve.dataflow.running.blame import Blame
 from streamserve.dataflow.running.control import Control
 from streamserve.dataflow.running.covered import Covered
 from streamserve.dataflow.running.housekeeping import Housekeeping
+from streamserve.dataflow.running.pieces import Pieces
 from streamserve.dataflow.running.schedule import Schedule
 from streamserve.dataflow.running.writing import write_output
 from streamserve.durations import to_milliseconds
@@ -100,6 +101,7 @@ class Engine:
         self._pending: deque[RecordBatch] = deque()
         self._covered = Covered(clock, dated=[tee.topic for tee in plan.tees])
         self.groups: dict[GroupKey, Group] = {}
+        self._pieces = Pieces(plan, self.groups)
         self._blame = Blame(plan, quarantine, self.groups)
         self.stopping = False
         self.transaction = Transaction(plan.app, settings, calls, quarantine)
@@ -176,6 +178,8 @@ class Engine:
     def turn(self) -> list[Item] | None:
         """Return what goes through the dataflow next, nothing for now, or ``None`` at the end."""
         self._observer.progress()
+        if self._pieces.is_open:
+            return self._go_on()
         if self._is_full():
             self._commit()
             self._keep_house()
@@ -188,7 +192,7 @@ class Engine:
             self._settle_stores()
             return None
         if self._pending:
-            return [self._admit(self._pending.popleft())]
+            return self._admit(self._pending.popleft())
         self._heed_control()
         if self._paused:
             return self._rest()
@@ -226,7 +230,7 @@ class Engine:
             self._keep_house()
             return []
         self._pending.extend(batches)
-        return [self._admit(self._pending.popleft())]
+        return self._admit(self._pending.popleft())
 
     def _arrived(self) -> list[RecordBatch]:
         """Return what can be processed now; an idle worker waits for the first record."""
@@ -245,26 +249,26 @@ class Engine:
             return _IDLE_SECONDS
         return min(_IDLE_SECONDS, self.stations.schedule.seconds_to_next(), self._alarms.seconds_to_next(self.groups))
 
-    def _admit(self, batch: RecordBatch) -> RecordBatch:
-        """Let ``batch`` into the dataflow as part of the open transaction."""
+    def _admit(self, batch: RecordBatch) -> list[Item]:
+        """Let ``batch`` into the open transaction; return what of it goes through the dataflow first."""
         self.transaction.open()
-        self.current = batch
         for (topic, partition), progress in batch.progress.items():
             group = self.groups[batch.part, partition]
             group.progress[topic, partition] = progress
             group.moved = True
-        for partition, watermarks in (batch.watermarks or self._watermarks(batch)).items():
-            self.groups[batch.part, partition].see(watermarks)
-            self._note((batch.part, partition))
         self._covered.add(batch)
-        return batch
+        for key in self._pieces.begin(batch):
+            self._note(key)
+        return self._go_on()
 
-    def _watermarks(self, batch: RecordBatch) -> dict[int, dict[str, int]]:
-        topics = self._plan.topics
-        return {
-            partition: {topic: time_ms - topics[topic].max_out_of_orderness_ms for topic, time_ms in newest.items()}
-            for partition, newest in newest_by_partition(batch).items()
-        }
+    def _go_on(self) -> list[Item]:
+        """Return the timers that are due before the next piece of the batch that is open, or else that piece."""
+        if due := self._pass_time():
+            return list(due)
+        piece = self.current = self._pieces.next()
+        for partition in {partition for _, partition in piece.progress} | set(piece.partitions):
+            self._note((piece.part, partition))
+        return [piece]
 
     def _pass_time(self) -> list[DueTimers]:
         """Let time pass in tables as the last batch has moved their watermark; return the timers that are due."""
@@ -384,10 +388,14 @@ class Engine:
         self._pending.clear()
         self._reading.forget()
         self._joined = False
-        self._observer.ready(False, "waiting for partitions")
+        if not self.stopping:
+            self._observer.ready(False, "waiting for partitions")
         if lost:
             self.transaction.abort()
-            raise TransactionAborted(f"the group gave {len(partitions)} partition(s) away without asking")
+            raise TransactionAborted(
+                f"the group gave {len(partitions)} partition(s) away without asking: Kafka did not answer this worker,"
+                f" or not hear of it, for {self._settings.session_timeout} (STREAMSERVE_SESSION_TIMEOUT)"
+            )
         self._park()
 
     def _park(self) -> None:

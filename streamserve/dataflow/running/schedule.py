@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from streamserve.clock import Clock
 from streamserve.dataflow.batch import Tick
-from streamserve.dataflow.planning.plan import TimerNode
+from streamserve.dataflow.planning.nodes import TimerNode
 
 _CORRECTION_MS = 60_000
 """A clock that goes back by up to so much was corrected, and no time comes twice; by more it was set, and times do."""

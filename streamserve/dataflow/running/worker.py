@@ -13,12 +13,14 @@ from streamserve.dataflow.owning.global_tables import GlobalTables
 from streamserve.dataflow.owning.groups import Group, GroupState
 from streamserve.dataflow.owning.held import HeldTables
 from streamserve.dataflow.owning.states import States
-from streamserve.dataflow.planning.plan import OnError, Plan
+from streamserve.dataflow.planning.nodes import OnError
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.planning.topics import check_channels, topic_specs
-from streamserve.dataflow.running.compiler import DECODE, LATE, Compiler, DataflowPanic, run_dataflow
+from streamserve.dataflow.running.compiler import Compiler, DataflowPanic, run_dataflow
 from streamserve.dataflow.running.engine import Engine, Stations
 from streamserve.dataflow.running.schedule import Schedule
 from streamserve.dataflow.runtime import OpenReader, Runtime, open_runtime
+from streamserve.dataflow.steps.decoding import DECODE, LATE
 from streamserve.dataflow.steps.monitors import open_monitors
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.durations import to_milliseconds

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driving.driver import AgentDriver, Outcomes, agent_error
 from streamserve.dataflow.driving.scope import BatchScope, within
-from streamserve.dataflow.planning.plan import AgentNode
+from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.features import FeatureJoin
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.dataflow.steps.monitors import Monitors

@@ -12,7 +12,7 @@ import msgspec
 
 from streamserve.dataflow.batch import RecordBatch, coordinates_of
 from streamserve.dataflow.driving.effects import Answers
-from streamserve.dataflow.planning.plan import FeaturesNode
+from streamserve.dataflow.planning.nodes import FeaturesNode
 from streamserve.dataflow.steps.pushes import push_all
 from streamserve.errors import ConfigurationError, FeatureRowError
 from streamserve.features.base import BatchRow, FeatureBatch, FeatureReader, FeatureRow, FeatureStatus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -9,7 +10,8 @@ from streamserve.codecs.base import ValueCodec
 from streamserve.dataflow.batch import RecordBatch, Run
 from streamserve.dataflow.buffered import UNREAD, Buffered, BufferedRecord, buffered, payload_of
 from streamserve.dataflow.owning.groups import Group
-from streamserve.dataflow.planning.plan import GroupKey, JoinNode, part_name
+from streamserve.dataflow.planning.nodes import JoinNode
+from streamserve.dataflow.planning.plan import GroupKey, part_name
 from streamserve.errors import ConfigurationError, DecodeError
 from streamserve.records import RawRecord
 from streamserve.state.joins import LONELY, Side, StreamJoin
@@ -20,8 +22,8 @@ class JoinStep:
 
     A pair is a tuple of the two events; where one stayed alone, the other is ``None``. Its record is the one that
     completed it, or that stayed alone, its time the later of the two. Pairs come in the order in which they are formed,
-    per partition; rows that stay alone follow once the watermark has passed them by the bound. A record without a key
-    has no partner: it is alone at once.
+    per partition; rows that stay alone come between them, where the watermark, as it moves record by record, has passed
+    them by the bound. A record without a key has no partner: it is alone at once.
     """
 
     def __init__(
@@ -38,56 +40,76 @@ class JoinStep:
         self._codecs = codecs
 
     def __call__(self, batch: RecordBatch) -> list[RecordBatch]:
-        """Take in ``batch``; return the pairs that it completes, then what stayed alone: up to two batches.
+        """Take in ``batch``; return the pairs that it completes and what stayed alone, in order: at most one batch.
 
         Raises:
             ConfigurationError: a row kept by an earlier release of the app does not fit its topic's type.
         """
-        formed: list[_Pair] = []
-        alone: list[_Pair] = []
+        pairs: list[_Pair] = []
         for run in batch.runs():
-            rows = self._rows(batch, run)
-            formed += self._formed(batch.part, run.partition, [row for row in rows if row.key is not None])
-            alone += self._keyless(run.partition, [row for row in rows if row.key is None])
+            pairs += self._joined(self._state(batch.part, run.partition), run.partition, self._rows(batch, run))
         for partition in sorted({partition for _, partition in batch.progress} or set(batch.partitions)):
-            alone += self._expired(batch.part, partition)
-        return [self._batch(batch.part, pairs) for pairs in (formed, alone) if pairs]
+            watermark_ms = self._groups()[batch.part, partition].watermark_ms
+            if watermark_ms is not None:
+                pairs += self._expired(self._state(batch.part, partition), partition, watermark_ms)
+        return [self._batch(batch.part, pairs)] if pairs else []
 
-    def _formed(self, part: str, partition: int, rows: Sequence[_Row]) -> Iterator[_Pair]:
-        """Take in ``rows``; yield the pairs that they complete."""
+    def _joined(self, state: StreamJoin, partition: int, rows: Sequence[_Row]) -> list[_Pair]:
+        """Take in ``rows``, and let time come to each before its turn where some row can match no more by then."""
+        pairs: list[_Pair] = []
         content = buffered([row.record for row in rows], [row.value for row in rows])
+        start, oldest_ms, within_ms = 0, _oldest_ms(state), state.within_ms
+        for place, row in enumerate(rows):
+            if row.reached_ms - within_ms > oldest_ms:
+                pairs += self._formed(state, partition, rows[start:place], content[start:place])
+                pairs += self._expired(state, partition, row.reached_ms)
+                start, oldest_ms = place, _oldest_ms(state)
+            if row.time_ms < oldest_ms:  # noqa: PLR1730 - min() costs a call for each row
+                oldest_ms = row.time_ms
+        pairs += self._formed(state, partition, rows[start:], content[start:])
+        return pairs
+
+    def _formed(
+        self, state: StreamJoin, partition: int, rows: Sequence[_Row], content: Sequence[Buffered]
+    ) -> Iterator[_Pair]:
+        """Take in ``rows``; yield the pairs that they complete, and those that nothing can complete."""
+        if None not in [row.key for row in rows]:
+            yield from self._paired(state, partition, rows, content)
+            return
+        for row, kept in zip(rows, content, strict=True):
+            if row.key is not None:
+                yield from self._paired(state, partition, [row], [kept])
+            elif row.side in LONELY[state.kind]:
+                yield self._alone(row.side, None, partition, row.time_ms, kept, row.reached_ms)
+
+    def _paired(
+        self, state: StreamJoin, partition: int, rows: Sequence[_Row], content: Sequence[Buffered]
+    ) -> Iterator[_Pair]:
         sides: list[Side] = [row.side for row in rows]
         keys, times = [row.key or b"" for row in rows], [row.time_ms for row in rows]
-        for pair in self._state(part, partition).join(sides, keys, times, content):
-            value = self._event("left", pair.left), self._event("right", pair.right)
-            yield _Pair(rows[pair.position].record, value, partition, max(pair.left_ms, pair.right_ms))
+        for pair in state.join(sides, keys, times, content):
+            value, row = (self._event("left", pair.left), self._event("right", pair.right)), rows[pair.position]
+            yield _Pair(row.record, value, partition, max(pair.left_ms, pair.right_ms), row.reached_ms)
 
-    def _keyless(self, partition: int, rows: Sequence[_Row]) -> Iterator[_Pair]:
-        """Yield the rows that nothing can complete, of the sides that come out alone."""
-        lone_rows = [row for row in rows if row.side in LONELY[self._node.kind]]
-        content = buffered([row.record for row in lone_rows], [row.value for row in lone_rows])
-        for row, kept in zip(lone_rows, content, strict=True):
-            yield self._alone(row.side, None, partition, row.time_ms, kept)
-
-    def _expired(self, part: str, partition: int) -> Iterator[_Pair]:
+    def _expired(self, state: StreamJoin, partition: int, watermark_ms: int) -> Iterator[_Pair]:
         """Yield the rows that can find no partner any more."""
-        watermark = self._groups()[part, partition].watermark_ms
-        for row in [] if watermark is None else self._state(part, partition).expire(watermark):
-            yield self._alone(row.side, row.key, partition, row.time_ms, row.payload)
+        for row in state.expire(watermark_ms):
+            yield self._alone(row.side, row.key, partition, row.time_ms, row.payload, watermark_ms)
 
-    def _alone(self, side: Side, key: bytes | None, partition: int, time_ms: int, row: bytes) -> _Pair:
+    def _alone(self, side: Side, key: bytes | None, partition: int, time_ms: int, row: bytes, reached_ms: int) -> _Pair:
         event = self._event(side, row)
         value = (event, None) if side == "left" else (None, event)
-        return _Pair(BufferedRecord(self._topics[side], partition, key, row), value, partition, time_ms)
+        return _Pair(BufferedRecord(self._topics[side], partition, key, row), value, partition, time_ms, reached_ms)
 
     def _rows(self, batch: RecordBatch, run: Run) -> list[_Row]:
         """Return the rows of ``run`` that are of one of both topics."""
         span = slice(run.start, run.stop)
         topics = [batch.topics] * (run.stop - run.start) if isinstance(batch.topics, str) else batch.topics[span]
         records, values, times = batch.records[span], batch.values[span], (batch.times_ms or ())[span]
+        reached = (batch.reached_ms or ())[span]
         return [
-            _Row(self._sides[topic], record.key(), record, value, time_ms)
-            for topic, record, value, time_ms in zip(topics, records, values, times, strict=True)
+            _Row(self._sides[topic], record.key(), record, value, time_ms, reached_ms)
+            for topic, record, value, time_ms, reached_ms in zip(topics, records, values, times, reached, strict=True)
             if topic in self._sides
         ]
 
@@ -109,8 +131,12 @@ class JoinStep:
         return kept.value
 
     def _batch(self, part: str, pairs: Sequence[_Pair]) -> RecordBatch:
-        records, values, partitions, times = zip(*pairs, strict=True)
-        return RecordBatch(part, self._node.name, records, values, partitions, times)
+        records, values, partitions, times, reached = zip(*pairs, strict=True)
+        return RecordBatch(part, self._node.name, records, values, partitions, times, reached_ms=reached)
+
+
+def _oldest_ms(state: StreamJoin) -> float:
+    return math.inf if state.oldest_ms is None else state.oldest_ms
 
 
 class _Row(NamedTuple):
@@ -121,12 +147,14 @@ class _Row(NamedTuple):
     record: RawRecord
     value: Any
     time_ms: int
+    reached_ms: int
 
 
 class _Pair(NamedTuple):
-    """What is told of a pair: the record that completed it, both events, partition and time."""
+    """What is told of a pair: the record that completed it, both events, partition, time, and how far time had come."""
 
     record: RawRecord
     value: tuple[Any, Any]
     partition: int
     time_ms: int
+    reached_ms: int

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from streamserve.dataflow.batch import Cause, Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
+from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driving.driver import agent_error
 from streamserve.dataflow.lineage import UNKNOWN, Lineage, lineage_of
 from streamserve.dataflow.owning.groups import Group
-from streamserve.dataflow.planning.plan import GroupKey, LabelsNode, part_name
+from streamserve.dataflow.planning.nodes import LabelsNode
+from streamserve.dataflow.planning.plan import GroupKey, part_name
 from streamserve.dataflow.steps.agents import Refused
+from streamserve.dataflow.steps.turns import Turned, horizons, in_turn, stretches
 from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError
 from streamserve.monitoring.labels.entries import Label, Outcome, Predicted
 from streamserve.monitoring.labels.group import GroupLabels
@@ -22,11 +24,9 @@ from streamserve.records import Emission, RawRecord
 
 T = TypeVar("T")
 
-Messages: TypeAlias = list[tuple[Emission, Cause]]
-
 
 class LabelsStep:
-    """Runs one label join over the batches of its part: rows in order, then the watermark of each partition.
+    """Runs one label join over the batches of its part: what rows come to is in order, as if each came alone.
 
     A record that the user's functions fail on, or that has no key, has failed; nothing else notices.
     """
@@ -54,16 +54,48 @@ class LabelsStep:
         """Return what the rows of ``batch``, and the time that they come to, settle."""
         output = StepOutput(self._node.name)
         refused = self._refused(self._node.name, batch)
-        settled: list[Outcome] = []
-        for run in batch.runs():
+        ends = self._watermarks(batch)
+        for run, end_ms in horizons(batch, ends):
             rows = [row for row in range(run.start, run.stop) if not _is_refused(batch.records[row], refused)]
-            settled += self._settle(self._state(batch, run.partition), batch, rows, output.failures)
-        if settled:
-            output.columns.append(self._columns(batch, settled))
-        output.messages += self._advance(batch)
+            self._run(self._state(batch, run.partition), batch, rows, end_ms, output)
+        for partition in ends.keys() - set(batch.partitions):
+            self._run(self._state(batch, partition), batch, [], ends[partition], output)
         output.failures += refused.values()
-        self._count(settled)
         return output
+
+    def _watermarks(self, batch: RecordBatch) -> dict[int, int | None]:
+        """Return how far time comes with ``batch``, by partition, in order."""
+        partitions = sorted({partition for _, partition in batch.progress} or set(batch.partitions))
+        return {partition: self._groups()[batch.part, partition].watermark_ms for partition in partitions}
+
+    def _run(
+        self, state: GroupLabels, batch: RecordBatch, rows: Sequence[int], end_ms: int | None, output: StepOutput
+    ) -> None:
+        """Take ``rows`` of one partition through, in as many stretches as it takes, and write what they come to."""
+        turned: list[Turned] = []
+        for stretch in stretches(batch, rows, end_ms, lambda: state.closes_at_ms):
+            settled: Sequence[Outcome] = self._settle(state, batch, stretch.rows, output.failures)
+            taken = stretch.rows
+            for stop_ms in () if stretch.reached_ms is None else state.stops(stretch.reached_ms):
+                expired, reports = state.advance(stop_ms)
+                turned += in_turn(settled, expired, batch, taken, state.plan.within_ms)
+                settled, taken = (), ()
+                if reports:
+                    self._write(batch, turned, reports, output)
+                    turned = []
+            turned += in_turn(settled, (), batch, taken, state.plan.within_ms)
+        self._write(batch, turned, (), output)
+
+    def _write(
+        self, batch: RecordBatch, turned: Sequence[Turned], reports: Sequence[PerformanceReport], output: StepOutput
+    ) -> None:
+        """Add outcomes, and the reports that follow, to ``output``; outcomes that time has settled have no cause."""
+        payloads = encode_matches([outcome for outcome, _ in turned])
+        for (outcome, row), payload in zip(turned, payloads, strict=True):
+            cause = None if row is None else coordinates_of(batch.records[row])
+            output.messages.append((Emission(self._topic, payload, outcome.key), cause))
+        output.messages += [(self._report(report), None) for report in reports]
+        self._count([outcome for outcome, _ in turned])
 
     def _state(self, batch: RecordBatch, partition: int) -> GroupLabels:
         return cast("GroupLabels", self._groups()[batch.part, partition].tables[self._node.name])
@@ -112,25 +144,6 @@ class LabelsStep:
         if key is None:
             raise AgentError(f"labels {self._node.name!r}: the record has no key to be matched by")
         return key
-
-    def _columns(self, batch: RecordBatch, settled: Sequence[Outcome]) -> OutputColumns:
-        rows = {record.key(): row for row, record in enumerate(batch.records)}
-        keys = [outcome.key for outcome in settled]
-        return OutputColumns(self._topic, encode_matches(settled), keys, InputRows(batch, [rows[key] for key in keys]))
-
-    def _advance(self, batch: RecordBatch) -> Messages:
-        """Move the groups of ``batch`` on to their watermarks; return what that settles and what is to be reported."""
-        messages: Messages = []
-        for partition in sorted({partition for _, partition in batch.progress} or set(batch.partitions)):
-            watermark_ms = self._groups()[batch.part, partition].watermark_ms
-            if watermark_ms is None:
-                continue
-            expired, reports = self._state(batch, partition).advance(watermark_ms)
-            self._count(expired)
-            payloads = zip(expired, encode_matches(expired), strict=True)
-            messages += [(Emission(self._topic, payload, outcome.key), None) for outcome, payload in payloads]
-            messages += [(self._report(report), None) for report in reports]
-        return messages
 
     def _report(self, report: PerformanceReport) -> Emission:
         figures = dict(report.metrics)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.driving.effects import Answers
-from streamserve.dataflow.planning.plan import ModelNode
+from streamserve.dataflow.planning.nodes import ModelNode
 from streamserve.errors import ConfigurationError, ModelRowError
 from streamserve.features.base import BatchRow, FeatureRow
 from streamserve.inference.outputs import typed_outputs

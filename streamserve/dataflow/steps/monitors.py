@@ -13,7 +13,8 @@ import numpy as np
 from streamserve.baseline import Baseline
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.owning.groups import Group, GroupState
-from streamserve.dataflow.planning.plan import GroupKey, MonitorNode, Plan
+from streamserve.dataflow.planning.nodes import MonitorNode
+from streamserve.dataflow.planning.plan import GroupKey, Plan
 from streamserve.dataflow.runtime import LoadedModel
 from streamserve.dataflow.steps.models import FORGOTTEN, ModelScorer, Observation
 from streamserve.errors import PackageError, PlanError

@@ -11,7 +11,7 @@ from bytewax.dataflow import Stream as BytewaxStream
 
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driving.driver import agent_error
-from streamserve.dataflow.planning.plan import AgentNode
+from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import EncodeError, PlanError, TransactionAborted

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from streamserve.dataflow.batch import Failure, Lost, LostResult, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.planning.plan import OnError
+from streamserve.dataflow.planning.nodes import OnError
 from streamserve.errors import ConfigurationError, RecordError, TransactionAborted
 from streamserve.kafka.dead_letters import dead_letter, failed_timer, lost_result
 from streamserve.kafka.quarantine import Quarantine

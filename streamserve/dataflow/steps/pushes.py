@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel
 
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput
-from streamserve.dataflow.planning.plan import PushNode
+from streamserve.dataflow.planning.nodes import PushNode
 from streamserve.errors import FeatureRowError
 from streamserve.features.base import FeatureReader
 

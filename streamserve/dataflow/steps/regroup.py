@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.arriving.channels import headers_from
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.planning.plan import RegroupNode, part_name
+from streamserve.dataflow.planning.nodes import RegroupNode
+from streamserve.dataflow.planning.plan import part_name
 from streamserve.errors import EncodeError
 from streamserve.records import Emission
 

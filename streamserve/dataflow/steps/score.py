@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from streamserve.codecs.base import RowEncoder
 from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.driving.driver import Outcomes, agent_error
-from streamserve.dataflow.planning.plan import AgentNode
+from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.agents import Side
 from streamserve.dataflow.steps.features import FeatureJoin
 from streamserve.dataflow.steps.models import ModelScorer

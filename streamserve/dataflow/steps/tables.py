@@ -10,7 +10,8 @@ from streamserve.clock import Clock
 from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.driving.scope import TimerScope, current
 from streamserve.dataflow.owning.groups import Group
-from streamserve.dataflow.planning.plan import GroupKey, TableNode, WindowNode
+from streamserve.dataflow.planning.nodes import TableNode, WindowNode
+from streamserve.dataflow.planning.plan import GroupKey
 from streamserve.durations import Duration, to_milliseconds
 from streamserve.errors import AgentError, ConfigurationError
 from streamserve.records import to_epoch_ms

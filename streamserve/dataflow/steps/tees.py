@@ -10,7 +10,8 @@ from typing import TypeAlias
 from streamserve.dataflow.arriving.channels import headers_from
 from streamserve.dataflow.batch import Cause, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
 from streamserve.dataflow.lineage import HEADER, Lineage
-from streamserve.dataflow.planning.plan import AgentNode, ModelNode, Plan, TeeNode
+from streamserve.dataflow.planning.nodes import AgentNode, ModelNode, TeeNode
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.planning.references import used_nodes
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.errors import ConfigurationError

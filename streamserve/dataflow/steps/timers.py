@@ -11,7 +11,7 @@ from streamserve.dataflow.driving.driver import agent_error
 from streamserve.dataflow.driving.effects import Effect, InEventLoop, Send
 from streamserve.dataflow.driving.io_driver import refusal_of, runs_for_agent
 from streamserve.dataflow.driving.scope import TimerScope, current
-from streamserve.dataflow.planning.plan import KeyTimerNode, TableNode, TimerNode
+from streamserve.dataflow.planning.nodes import KeyTimerNode, TableNode, TimerNode
 from streamserve.dataflow.steps.tables import key_from_bytes
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import ConfigurationError, EncodeError, OversizeError, RecordError, StreamserveError

@@ -9,7 +9,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.dataflow import Stream as BytewaxStream
 from bytewax.testing import TestingSource
 
-from streamserve.dataflow.planning.plan import AgentNode
+from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.operators import check_operators
 from streamserve.errors import PlanError
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 from streamserve.codecs.base import ValueCodec
 from streamserve.dataflow.batch import Cause, Failure, Lost, LostResult, RecordBatch, Run, StepOutput, column_of
 from streamserve.dataflow.owning.groups import Group
-from streamserve.dataflow.planning.plan import GroupKey, WindowNode
+from streamserve.dataflow.planning.nodes import WindowNode
+from streamserve.dataflow.planning.plan import GroupKey
 from streamserve.dataflow.steps.tables import rows_of
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import EncodeError, OversizeError, RecordError, WindowError
@@ -71,20 +72,56 @@ class WindowStep:
         found: list[WindowResult[Any]],
         failures: list[Failure],
     ) -> list[Any]:
+        before, seen, place = state.late, list[Any](), run.start
+        for row, reached_ms in self._late(batch, run):
+            seen += self._count_rows(state, batch, run._replace(start=place, stop=row), found, failures)
+            found += self._move(state, reached_ms)
+            place = row
+        seen += self._count_rows(state, batch, run._replace(start=place), found, failures)
+        if state.late > before:
+            self._observer.late(self._node.name, state.late - before)
+        return seen
+
+    def _late(self, batch: RecordBatch, run: Run) -> list[tuple[int, int]]:
+        """Return the rows whose windows may have ended by their turn, and how far time must have come before each.
+
+        For all others it makes no difference when windows that have ended are closed.
+        """
+        grace_ms, rows = self._node.window.grace_ms, slice(run.start, run.stop)
+        times, reached = (batch.times_ms or ())[rows], (batch.reached_ms or ())[rows]
+        if not reached or min(times) >= reached[-1] - grace_ms:
+            return []
+        turns = enumerate(zip(times, reached, strict=True), run.start)
+        return [(row, reached_ms) for row, (time_ms, reached_ms) in turns if time_ms < reached_ms - grace_ms]
+
+    def _count_rows(
+        self,
+        state: WindowedState[Any],
+        batch: RecordBatch,
+        run: Run,
+        found: list[WindowResult[Any]],
+        failures: list[Failure],
+    ) -> list[Any]:
+        if run.start == run.stop:
+            return []
         rows = slice(run.start, run.stop)
         keys, unkeyed = self._keys(batch, rows)
         times = (batch.times_ms or [])[rows]
         values, counted = batch.values[rows], rows_of(batch, [self._node.source])[rows]
-        before = state.late
         if self._results is None or self._node.emit == "close":
             seen, faults = state.count(keys, times, values, counted)
         else:
             seen, faults = self._changes(state, keys, times, values, counted, found)
         faults.update((row, fault) for row, fault in unkeyed.items() if counted[row])
         failures += [Failure(batch.records[run.start + row], fault) for row, fault in sorted(faults.items())]
-        if state.late > before:
-            self._observer.late(self._node.name, state.late - before)
         return seen
+
+    def _move(self, state: WindowedState[Any], watermark_ms: int) -> list[WindowResult[Any]]:
+        """Let time come to ``watermark_ms``; return the results of windows that this ends, where they are wanted."""
+        if self._results is not None and self._node.emit == "close":
+            return state.closed(watermark_ms)
+        state.advance(watermark_ms)
+        return []
 
     def _changes(
         self,
@@ -139,13 +176,8 @@ class WindowStep:
         closed: list[WindowResult[Any]] = []
         for partition in sorted({partition for _, partition in batch.progress} or set(batch.partitions)):
             watermark = self._groups()[batch.part, partition].watermark_ms
-            state = self._state(batch, partition)
-            if watermark is None:
-                continue
-            if self._results is not None and self._node.emit == "close":
-                closed += state.closed(watermark)
-            else:
-                state.advance(watermark)
+            if watermark is not None:
+                closed += self._move(self._state(batch, partition), watermark)
         return closed
 
 

@@ -5,33 +5,15 @@ Feast takes seconds to import. The other modules of the package import it, this 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 from streamserve.clock import Clock
+from streamserve.features.environment import environment_kept
 from streamserve.features.prepared import PreparedReader
 from streamserve.features.service import JoinOptions, ServiceDescription
 from streamserve.observer import Observer
 
 __all__ = ["FeastReader", "describe", "describe_definitions", "is_applied"]
-
-_PROMETHEUS = ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR")
-
-
-@contextmanager
-def _environment_kept() -> Generator[None]:
-    """Undo what importing Feast does to the environment: it points the process's Prometheus client to a folder.
-
-    A client that is loaded before keeps to memory; else Feast's own metrics would leave files there that nobody closes.
-    """
-    import_module("prometheus_client")
-    unset = [name for name in _PROMETHEUS if name not in os.environ]
-    yield
-    for name in unset:
-        os.environ.pop(name, None)
 
 
 def describe(feature_repo: str | Path, service: str, *, full_feature_names: bool = False) -> ServiceDescription:
@@ -43,7 +25,7 @@ def describe(feature_repo: str | Path, service: str, *, full_feature_names: bool
         PlanError: there is no such repository or service, a view of it is missing or cannot be joined.
         OutageError: a remote registry does not answer.
     """
-    with _environment_kept():
+    with environment_kept():
         from streamserve.features.feast.repository import resolve
 
     return resolve(feature_repo, service, full_feature_names=full_feature_names).description
@@ -58,7 +40,7 @@ def describe_definitions(feature_repo: str | Path, service: str) -> ServiceDescr
     Raises:
         PlanError: there is no such repository or service, a file of it fails, or its definitions do not fit together.
     """
-    with _environment_kept():
+    with environment_kept():
         from streamserve.features.feast.definitions import resolve_definitions
 
     return resolve_definitions(Path(feature_repo), service)
@@ -70,7 +52,7 @@ def is_applied(feature_repo: str | Path) -> bool:
     Raises:
         PlanError: there is no repository.
     """
-    with _environment_kept():
+    with environment_kept():
         from streamserve.features.feast.definitions import has_registry
 
     return has_registry(Path(feature_repo))
@@ -108,7 +90,7 @@ class FeastReader(PreparedReader):
         observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
-        with _environment_kept():
+        with environment_kept():
             from streamserve.features.feast.connection import FeastService
 
         chosen = options or JoinOptions()

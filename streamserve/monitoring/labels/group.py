@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from streamserve.monitoring.labels.entries import Label, Outcome, Predicted
 from streamserve.monitoring.labels.matcher import LabelMatcher
@@ -19,7 +19,8 @@ class GroupLabels:
     """Predictions and labels in; outcomes, reports and changelog records out.
 
     Call ``predict`` and ``label`` with runs of rows in the order of event time, and ``advance`` with the group's
-    watermark after every batch; emit the outcomes and reports, and commit ``take_changes``, in one transaction.
+    watermark after every batch, and before rows that come too late and those behind ``closes_at_ms``; emit the outcomes
+    and reports, and commit ``take_changes``, in one transaction.
     Changelog keys begin with ``k`` (then the record key: what waits) or ``s`` (a set of metrics). Not thread-safe.
     """
 
@@ -58,6 +59,31 @@ class GroupLabels:
             return outcomes, []
         self._feed()
         return outcomes, self._metrics.advance(watermark_ms)
+
+    @property
+    def closes_at_ms(self) -> float:
+        """How far the watermark has to come for ``advance`` to close a window, in milliseconds."""
+        return self._metrics.closes_at_ms
+
+    def stops(self, watermark_ms: int) -> Iterator[int]:
+        """Yield where time stops on its way to ``watermark_ms``: ``advance`` to each before asking for the next.
+
+        It stops where a window closes that has anything to report, so that reports come between the same outcomes
+        whichever way time came there.
+        """
+        while self.closes_at_ms <= watermark_ms:
+            self._feed()
+            windows = [window for window in (self._metrics.oldest_window, self._due_window()) if window is not None]
+            stop_ms = self.plan.start_of(min(windows) + 1) + self.plan.within_ms if windows else watermark_ms
+            if stop_ms >= watermark_ms:
+                break
+            yield stop_ms
+        yield watermark_ms
+
+    def _due_window(self) -> int | None:
+        """Return the first window in which something may be given up."""
+        due_ms = self._matcher.next_due_ms
+        return None if due_ms is None else self.plan.window_of(due_ms - self.plan.within_ms)
 
     def report(self) -> list[PerformanceReport]:
         """Return the running reports of what changed since they were last given."""

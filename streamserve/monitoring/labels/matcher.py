@@ -68,6 +68,11 @@ class LabelMatcher:
         """Return how many keys are remembered."""
         return len(self._states)
 
+    @property
+    def next_due_ms(self) -> int | None:
+        """Return the time before which ``advance`` has nothing to do."""
+        return self._due[0][0] if self._due else None
+
     def predict(self, keys: Sequence[bytes], predictions: Sequence[Predicted]) -> list[Outcome]:
         """Take in predictions with their record keys, both in order, and return the outcomes that they settle."""
         states, dirty, due, within = self._states, self._dirty, self._due, self.within_ms

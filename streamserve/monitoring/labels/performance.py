@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -94,6 +95,18 @@ class PerformanceMetrics:
     def closes_any(self, watermark_ms: int) -> bool:
         """Tell whether ``advance`` to ``watermark_ms`` would close a window."""
         return self._settled_through(watermark_ms) > self._closed_through
+
+    @property
+    def closes_at_ms(self) -> float:
+        """The least watermark at which ``closes_any``, in milliseconds (UTC); before anything was closed, any."""
+        if self._closed_through == _NEVER:
+            return -math.inf
+        return self.plan.start_of(self._closed_through + 2) + self.plan.within_ms
+
+    @property
+    def oldest_window(self) -> int | None:
+        """The first window that is open, ``None`` where none is."""
+        return min((key.window for key in self._scopes if key.window is not None), default=None)
 
     def _settled_through(self, watermark_ms: int) -> int:
         return self.plan.window_of(watermark_ms - self.plan.within_ms) - 1

@@ -10,7 +10,8 @@ from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamserve.dataflow.planning.plan import FeaturesNode, ModelNode, Plan
+from streamserve.dataflow.planning.nodes import FeaturesNode, ModelNode
+from streamserve.dataflow.planning.plan import Plan
 from streamserve.dataflow.runtime import registry_of
 from streamserve.errors import FeatureRowError, StreamserveError
 from streamserve.folders import state_home

@@ -156,7 +156,11 @@ class MovingWindows(Generic[S, A]):
         closing.purge(limit - self._size + 1)
 
     def _purge(self, before: int) -> None:
-        """Drop the panes that start earlier, and the keys without panes."""
+        """Drop the panes that start earlier, and the keys without panes.
+
+        Time goes in steps for it, which are the same however often this is asked: so is what the changelog holds.
+        """
+        before -= before % self._slack
         while self._due and self._due[0][0] < before:
             due, key = heapq.heappop(self._due)
             rolling = self._keys.get(key)
@@ -165,7 +169,7 @@ class MovingWindows(Generic[S, A]):
             for start in rolling.purge(before):
                 self._dirty[start, key] = None
             if rolling.starts:
-                self._look_again(key, rolling, max(rolling.starts[0], before + self._slack))
+                self._look_again(key, rolling, rolling.starts[0])
             else:
                 del self._keys[key]
                 self._closing.pop(key, None)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from confluent_kafka import KafkaError, Message, murmur2
 
@@ -179,6 +179,16 @@ class Cluster:
         self._faults.popleft()
         return True
 
+    def die(self) -> NoReturn:
+        """End the process here: its clients are dead, what follows has others.
+
+        Raises:
+            ProcessDied: always.
+        """
+        self.process.alive = False
+        self.process = Process()
+        raise ProcessDied
+
     def before_commit(self, transactional_id: str) -> None:
         """Let the fault that waits for a commit strike.
 
@@ -190,9 +200,7 @@ class Cluster:
             return
         match self._faults.popleft():
             case "crash":
-                self.process.alive = False
-                self.process = Process()
-                raise ProcessDied
+                self.die()
             case "fence":
                 self.init_producer(transactional_id)
             case _:

@@ -20,7 +20,7 @@ from uuid import uuid4
 import msgspec
 from river.drift import ADWIN
 
-from streamserve import App, Model, Regression, Reject, Stream, Topic, Window, aggregates, tumbling
+from streamserve import App, Duration, Model, Regression, Reject, Stream, Topic, Window, aggregates, tumbling
 from streamserve.testing.verify.inputs import WINDOW_MS, Input, extend
 from streamserve.testing.verify.names import Names
 
@@ -103,8 +103,11 @@ class Counted(msgspec.Struct, frozen=True):
     value: int
 
 
-def build_app(name: str) -> App:
-    """Return the app under ``name``; its model is in the registry that the settings name."""
+def build_app(name: str, *, within: Duration = "30d") -> App:
+    """Return the app under ``name``; its model is in the registry that the settings name.
+
+    Predictions wait ``within`` of event time for their labels: by default for as long as any run takes.
+    """
     app, names = App(name), Names(name)
     asked = app.topic(names.inputs, Asked, key="key", event_time="at")
     guesses = app.topic(names.guesses, Guess, key="id")
@@ -115,7 +118,7 @@ def build_app(name: str) -> App:
     app.aggregate("window", asked, count, window=span, to=windows, output=_counted)
     app.aggregate("group", asked.group_by("group"), count, window=span, to=groups, output=_counted)
     known = app.topic(names.labels, Known, key="id", event_time="at")
-    app.labels(known, predictions=guesses, truth=_truth, score=_score, within="30d", window="30d", name="labels")
+    app.labels(known, predictions=guesses, truth=_truth, score=_score, within=within, window="30d", name="labels")
     app.monitor(model, detectors=[ADWIN()], window=_WINDOW)
     return app
 

@@ -28,14 +28,14 @@ class Feeder:
     Its methods raise ``BrokerUnavailable`` where the broker does not take the records.
     """
 
-    def __init__(self, brokers: str) -> None:
+    def __init__(self, brokers: str, *, linger_ms: int = 5) -> None:
         self._brokers = brokers
         self._producer = Producer(
             {
                 "bootstrap.servers": brokers,
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,
-                "linger.ms": 5,
+                "linger.ms": linger_ms,
                 "message.max.bytes": 64 << 20,
                 "log_level": 0,  # what fails is raised, and what is retried need not be told
             }
@@ -43,24 +43,29 @@ class Feeder:
 
     def ask(self, names: Names, inputs: Iterable[Input]) -> None:
         """Write inputs of the built-in app, and behind each its label where it has one."""
+        self.send(names, inputs)
+        self.flush()
+
+    def send(self, names: Names, inputs: Iterable[Input]) -> None:
+        """Do the same without waiting for the broker."""
         for event in inputs:
             self._put(names.inputs, event.key.encode(), event.encode(), timestamp=event.at_ms)
             if event.is_labelled:
                 self._put(names.labels, b"%d" % event.id, _label(event), timestamp=event.at_ms)
-        self._flush()
+        self._producer.poll(0)
 
     def close(self, names: Names, inputs: Sequence[Input]) -> None:
         """Write one of ``inputs`` to each partition, so that its windows close."""
         for partition, event in enumerate(inputs):
             self._put(names.inputs, event.key.encode(), event.encode(), timestamp=event.at_ms, partition=partition)
-        self._flush()
+        self.flush()
 
     def copy(self, records: Iterable[ReadRecord]) -> None:
         """Write records as they are: topic, partition, key, value, headers and time."""
         for record in records:
             more = {"headers": list(record.headers), "partition": record.partition}
             self._put(record.topic, record.key, record.value, timestamp=max(0, record.timestamp_ms), **more)
-        self._flush()
+        self.flush()
 
     def _put(self, topic: str, key: bytes | None, value: bytes | None, **more: Any) -> None:
         while True:
@@ -71,7 +76,8 @@ class Feeder:
             else:
                 return
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Wait until the broker has everything."""
         if left := self._producer.flush(_FLUSH_S):
             raise BrokerUnavailable(f"{self._brokers} has not taken {left} inputs within {_FLUSH_S:g} s; is it up?")
 

@@ -62,6 +62,10 @@ class Findings:
         if len(examples) < self.limit:
             examples.append(text)
 
+    def copy(self) -> Findings:
+        """Return one to which others can be added."""
+        return Findings(self.limit, {**self.counts}, {kind: [*texts] for kind, texts in self.examples.items()})
+
     def add_report(self, report: Report) -> None:
         """Count what the delivery checker found."""
         for injury, count in report.counts().items():

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final
 
+import msgspec
+
 __all__ = ["KEYS", "START_MS", "STEP_MS", "WINDOW_MS", "Input", "closing_inputs", "extend", "make_inputs", "to_window"]
 
 KEYS: Final = 200
@@ -88,10 +90,21 @@ class Input:
         True
         """
         try:
-            fields = json.loads(value or b"")
-        except ValueError:
+            fields = _FIELDS.decode(value or b"")
+        except msgspec.DecodeError:
             return None
-        return Input(fields["key"], fields["sequence"], fields["id"])
+        return Input(fields.key, fields.sequence, fields.id)
+
+
+class _Fields(msgspec.Struct):
+    """What the value of an input names it by."""
+
+    key: str
+    sequence: int
+    id: int
+
+
+_FIELDS: Final = msgspec.json.Decoder(_Fields)
 
 
 def make_inputs(count: int, seed: int) -> Iterator[Input]:

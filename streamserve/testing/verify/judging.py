@@ -19,18 +19,19 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from streamserve.testing.delivery import DeliveryCheck
 from streamserve.testing.reading import ReadRecord
 from streamserve.testing.report import Expected, OutcomeRecord
 from streamserve.testing.verify.findings import Findings
-from streamserve.testing.verify.inputs import Input
 from streamserve.testing.verify.names import Names
-from streamserve.testing.verify.panes import Due, Found, judge_once
+from streamserve.testing.verify.panes import Found, Once
 from streamserve.testing.verify.truth import Owner, Pane, Truth
 
-__all__ = ["History", "Judgement", "judge"]
+__all__ = ["History", "Judge", "Judgement", "judge"]
 
 _TABLE_VERSION: Final = 1
 _TABLE_PAYLOAD: Final = 9
@@ -38,6 +39,25 @@ _TABLE_PAYLOAD: Final = 9
 
 Offsets = Mapping[tuple[str, int], int]
 Read = Callable[[str], Iterable[ReadRecord]]
+
+
+class _Place(msgspec.Struct):
+    """Which input a side output is of."""
+
+    partition: int
+    offset: int
+
+
+class _Answer(_Place):
+    """What an answer says of its input, and of the table then."""
+
+    id: int
+    count: int
+    chain: int
+    incarnation: str
+
+
+_PLACE, _ANSWER = msgspec.json.Decoder(_Place), msgspec.json.Decoder(_Answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,41 +89,81 @@ class Judgement:
 
 def judge(history: History, *, examples: int = 10) -> Judgement:
     """Read the whole ``history`` once and say what is wrong with it."""
-    names, findings, truth = history.names, Findings(examples), Truth()
-    expected = Expected(outputs={names.answers: 1, names.guesses: 1}, dead_letter_topic=names.dead_letters)
-    check = DeliveryCheck(truth.note(history.read(names.inputs)), expected, examples=examples)
-    answers = _Answers(truth, findings)
-    check.read(answers.judged(history.read(names.answers)))
-    check.read(map(_outcome, history.read(names.guesses)))
-    check.read(_dead_letters(history.read(names.dead_letters), names.inputs, truth, findings))
-    _judge_later(history, truth, findings)
-    changelog = _folded(history.read(names.chains))
-    after = history.after()
-    findings.add_report(report := check.report(history.before, committed_after=after))
-    _judge_table(changelog, truth, (history.before, after), names, findings)
-    return Judgement(
-        findings, report.inputs, report.committed, report.outcomes, report.dead_letters, len(answers.incarnations)
-    )
+    return Judge(history.names, examples=examples).read(history)
+
+
+class Judge:
+    """Judges on and on: each history that it reads begins where the last one ended.
+
+    A judgement is of everything so far. What is kept of an input and its outcomes takes some 200 bytes.
+    """
+
+    def __init__(self, names: Names, *, examples: int = 10) -> None:
+        self._names = names
+        self._found = Findings(examples)
+        self._truth = truth = Truth()
+        expected = Expected(outputs={names.answers: 1, names.guesses: 1}, dead_letter_topic=names.dead_letters)
+        self._check = DeliveryCheck((), expected, examples=examples)
+        self._answers = _Answers(truth, names.inputs, self._found)
+        self._table: dict[Owner, bytes] = {}
+        self._windows = Once("window", truth.windows)
+        self._groups = Once("regrouped window", truth.groups)
+        self._statistics = Once("statistics", truth.scored)
+        self._labels = Once("label", truth.labelled)
+
+    def read(self, history: History) -> Judgement:
+        """Read ``history`` once and say what is wrong with all that was read."""
+        names, read = self._names, history.read
+        self._check.enter(self._truth.note(read(names.inputs)))
+        self._check.read(self._answers.judged(read(names.answers)))
+        self._check.read(_outcomes(read(names.guesses), names.inputs))
+        self._check.read(_dead_letters(read(names.dead_letters), names.inputs, self._truth, self._found))
+        self._judge_later(history)
+        _fold(read(names.chains), self._table)
+        return self._judged(history.before, history.after(), over=history.over)
+
+    def _judge_later(self, history: History) -> None:
+        """Judge what comes when time has passed: windows, regrouped windows, statistics and labels."""
+        names, read, found = self._names, history.read, self._found
+        self._windows.judge(map(_pane, read(names.windows)), found)
+        self._groups.judge(map(_pane, read(names.groups)), found)
+        self._statistics.judge(_statistics(read(names.drift)), found)
+        self._labels.judge(_matches(read(names.performance)), found)
+
+    def _judged(self, before: Offsets, after: Offsets, *, over: bool) -> Judgement:
+        findings, truth = self._found.copy(), self._truth
+        if over:
+            for panes in (self._windows, self._groups):
+                panes.miss(lambda pane: truth.has_closed(pane[1]), findings)
+            self._statistics.miss(lambda place: truth.has_closed(place[1], place[0]), findings)
+            self._labels.miss(lambda _: True, findings)
+        findings.add_report(report := self._check.report(before, committed_after=after))
+        _judge_table(self._table, truth, (before, after), self._names, findings)
+        read = (report.inputs, report.committed, report.outcomes, report.dead_letters)
+        return Judgement(findings, *read, len(self._answers.incarnations))
 
 
 class _Answers:
     """Holds each answer against the count and the chain that its input has."""
 
-    def __init__(self, truth: Truth, findings: Findings) -> None:
+    def __init__(self, truth: Truth, inputs: str, findings: Findings) -> None:
         self.incarnations: set[str] = set()
+        self._inputs = inputs
         self._truth = truth
         self._findings = findings
 
     def judged(self, records: Iterable[ReadRecord]) -> Iterator[OutcomeRecord]:
         """Yield each answer as an outcome of its input."""
         for record in records:
-            fields = json.loads(record.value or b"{}")
-            self.incarnations.add(fields["incarnation"])
-            expected = self._truth.answer(fields["partition"], fields["offset"])
-            found = fields["id"], fields["count"], fields["chain"]
+            told = _ANSWER.decode(record.value or b"")
+            self.incarnations.add(told.incarnation)
+            expected = self._truth.answer(told.partition, told.offset)
+            found = told.id, told.count, told.chain
             if expected is not None and found != expected:
                 self._findings.add("stale", f"{_at(record)}: {_difference(found, expected)}")
-            yield _outcome(record, fields)
+            yield OutcomeRecord(
+                record.topic, record.partition, record.offset, (self._inputs, told.partition, told.offset)
+            )
 
 
 def _difference(found: tuple[int, int, int], expected: tuple[int, int, int]) -> str:
@@ -115,10 +175,11 @@ def _difference(found: tuple[int, int, int], expected: tuple[int, int, int]) -> 
     return f"the table's count was {found[1]}, but of other inputs, or in another order"
 
 
-def _outcome(record: ReadRecord, fields: Mapping[str, Any] | None = None) -> OutcomeRecord:
-    told = json.loads(record.value or b"{}") if fields is None else fields
-    source = f"in.{record.topic.partition('.')[2]}", int(told["partition"]), int(told["offset"])
-    return OutcomeRecord(record.topic, record.partition, record.offset, source)
+def _outcomes(records: Iterable[ReadRecord], topic: str) -> Iterator[OutcomeRecord]:
+    """Yield side outputs as outcomes of the records of ``topic`` that they name."""
+    for record in records:
+        told = _PLACE.decode(record.value or b"")
+        yield OutcomeRecord(record.topic, record.partition, record.offset, (topic, told.partition, told.offset))
 
 
 def _dead_letters(
@@ -133,24 +194,8 @@ def _dead_letters(
             continue
         if (expected := truth.answer(partition, offset)) is not None and expected[1]:
             findings.add("lost", f"{_at(record)}: nothing is wrong with {topic}[{partition}]@{offset}")
-        yield OutcomeRecord(record.topic, record.partition, record.offset, (topic, partition, offset))
-
-
-def _judge_later(history: History, truth: Truth, findings: Findings) -> None:
-    """Judge what comes when time has passed: windows, regrouped windows, statistics and labels."""
-    names, over = history.names, history.over
-    windows = Due("window", truth.windows, lambda pane: over and _has_closed(truth, pane))
-    judge_once(map(_pane, history.read(names.windows)), windows, findings)
-    groups = Due("regrouped window", truth.groups, lambda pane: over and _has_closed(truth, pane))
-    judge_once(map(_pane, history.read(names.groups)), groups, findings)
-    scored = Due("statistics", truth.scored, lambda pane: over and truth.has_closed(pane[1], pane[0]))
-    judge_once(_statistics(history.read(names.drift)), scored, findings)
-    said = {number: ("matched", Input("", 0, number).truth) for number in truth.labelled}
-    judge_once(_matches(history.read(names.performance)), Due("label", said, lambda _: over), findings)
-
-
-def _has_closed(truth: Truth, pane: Pane) -> bool:
-    return truth.has_closed(pane[1])
+        source = topic, partition, offset
+        yield OutcomeRecord(record.topic, record.partition, record.offset, source, step=told.get("step"))
 
 
 def _pane(record: ReadRecord) -> Found[Pane]:
@@ -172,16 +217,14 @@ def _matches(records: Iterable[ReadRecord]) -> Iterator[Found[int]]:
             yield Found(int(told["key"]), (told["status"], told["truth"]), record)
 
 
-def _folded(records: Iterable[ReadRecord]) -> dict[Owner, bytes]:
-    """Return the last value of each key that is not deleted."""
-    last: dict[Owner, bytes] = {}
+def _fold(records: Iterable[ReadRecord], last: dict[Owner, bytes]) -> None:
+    """Keep in ``last`` the value of each key that is not deleted."""
     for record in records:
         owner = record.partition, (record.key or b"").decode()
         if record.value is None:
             last.pop(owner, None)
         else:
             last[owner] = record.value
-    return last
 
 
 def _judge_table(

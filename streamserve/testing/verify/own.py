@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from heapq import merge
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 from streamserve.errors import OutageError, TopicError
 from streamserve.testing.reading import ClientConfig, ReadRecord, end_offsets, iter_topic, read_topic
 from streamserve.testing.verify.comparing import Comparison, compare
+from streamserve.testing.verify.failing import Failing, Forced
 from streamserve.testing.verify.feeding import Feeder
 from streamserve.testing.verify.running import Options, VerifyReport
 from streamserve.testing.verify.storm import Progress, Storm
@@ -102,6 +103,8 @@ def verify_own(
         kills=storm.kills,
         aborts=storm.aborts,
         unknown=storm.unknown,
+        forced=storm.forced,
+        rescalings=storm.rescaled,
         seconds=time.monotonic() - began,
         findings=compare(expected, found, app.compared),
     )
@@ -119,11 +122,13 @@ class _Run:
     kills: int = 0
     aborts: int = 0
     unknown: int = 0
+    rescaled: int = 0
+    forced: Forced = field(default_factory=Forced)
 
     def written(self, *, calm: bool) -> Mapping[str, list[ReadRecord]]:
         """Run, and return what was written."""
         folder = self.folder / ("calm" if calm else "storm")
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         with self.app.kafka() as brokers:
             feeder = Feeder(brokers)
             size = -(-len(self.records) // (self.options.kills + 1))
@@ -136,13 +141,15 @@ class _Run:
     def _drive(self, workers: Workers, brokers: str, shares: Sequence[Callable[[], None]], *, calm: bool) -> None:
         chance = random.Random(self.options.seed)  # noqa: S311 - no secret
         watched = Watched(brokers, self.app.name, self.app.inputs)
-        storm = Storm(workers, watched, chance, self.options.workers, self.progress)
+        options = self.options
+        failing = Failing(chance, workers.notes, options.aborts, options.unknown)
+        storm = Storm(workers, watched, failing, options.workers, self.progress, options.rescalings)
         try:
             (storm.calm if calm else storm.rage)(shares)
         finally:
             watched.close()
         self._wait_until_quiet(brokers)
-        self.kills = storm.kills
+        self.kills, self.rescaled, self.forced = storm.kills, storm.rescaled, failing.look()
         self.aborts, self.unknown = (workers.said(reason) for reason in ("TransactionAborted", "OutcomeUnknown"))
 
     def _wait_until_quiet(self, brokers: str) -> None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from streamserve.testing.reading import ReadRecord
 from streamserve.testing.verify.findings import Findings
 
-__all__ = ["Due", "Found", "judge_once"]
+__all__ = ["Found", "Once"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,30 +23,36 @@ class Found(Generic[K]):
     record: ReadRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Due(Generic[K]):
-    """What must be found: ``expected`` says what of each, ``must`` whether it must have come by now.
+class Once(Generic[K]):
+    """Holds results against what they must say; each comes once.
 
-    ``name`` says in words what these are.
+    ``expected`` says what of each, and may grow; ``name`` says in words what these are.
     """
 
-    name: str
-    expected: Mapping[K, object]
-    must: Callable[[K], bool]
+    def __init__(self, name: str, expected: Mapping[K, object]) -> None:
+        self._name = name
+        self._expected = expected
+        self._seen: set[K] = set()
 
+    def judge(self, found: Iterable[Found[K]], findings: Findings) -> None:
+        """Find results that come again, of nothing, or wrong."""
+        seen, expected, name = self._seen, self._expected, self._name
+        for result in found:
+            says = expected.get(result.of)
+            if says == result.says and result.of not in seen:
+                seen.add(result.of)
+                continue
+            at = f"{result.record.topic}[{result.record.partition}]@{result.record.offset}"
+            if result.of in seen:
+                findings.add("duplicated", f"{at}: {name} again")
+            elif result.of not in expected:
+                findings.add("phantom", f"{at}: {name} of no input")
+            else:
+                findings.add("stale", f"{at}: {name} says {result.says}, its inputs say {says}")
+            seen.add(result.of)
 
-def judge_once(found: Iterable[Found[K]], due: Due[K], findings: Findings) -> None:
-    """Hold every result against what it must say; each comes once."""
-    seen: set[K] = set()
-    for result in found:
-        at = f"{result.record.topic}[{result.record.partition}]@{result.record.offset}"
-        if result.of in seen:
-            findings.add("duplicated", f"{at}: {due.name} again")
-        elif result.of not in due.expected:
-            findings.add("phantom", f"{at}: {due.name} of no input")
-        elif result.says != due.expected[result.of]:
-            findings.add("stale", f"{at}: {due.name} says {result.says}, its inputs say {due.expected[result.of]}")
-        seen.add(result.of)
-    for key in due.expected:
-        if key not in seen and due.must(key):
-            findings.add("lost", f"{due.name} {key} never came")
+    def miss(self, must: Callable[[K], bool], findings: Findings) -> None:
+        """Find what has not come that ``must`` be there by now."""
+        for key in self._expected:
+            if key not in self._seen and must(key):
+                findings.add("lost", f"{self._name} {key} never came")

@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final, Self
 
 from streamserve.errors import StreamserveError
+from streamserve.testing.reading import end_offsets
+from streamserve.testing.verify.failing import Failing, Forced
 from streamserve.testing.verify.feeding import Feeder
 from streamserve.testing.verify.findings import Findings
-from streamserve.testing.verify.history import read_history
-from streamserve.testing.verify.inputs import closing_inputs, make_inputs
-from streamserve.testing.verify.judging import Judgement, judge
+from streamserve.testing.verify.history import Reading
+from streamserve.testing.verify.inputs import Input, closing_inputs, make_inputs
+from streamserve.testing.verify.judging import Judge, Judgement, judge
 from streamserve.testing.verify.names import Names
-from streamserve.testing.verify.storm import Progress, Storm
+from streamserve.testing.verify.storm import Feed, Progress, Storm
 from streamserve.testing.verify.watching import Watched
 from streamserve.testing.verify.workers import Launch, Workers
 
@@ -36,6 +39,7 @@ ENVIRONMENT: Final = {
 """Many small commits, so that kills meet them; and a pause between inputs closes no window before its time."""
 
 _SETTLE_S: Final = 60.0
+_QUIET_S: Final = 3.0
 _PAUSE_S: Final = 2.0
 _SHARE_OF_TIME: Final = 4
 """Beside the run, judging rests four times as long as it took: it must not slow down what it judges."""
@@ -43,12 +47,19 @@ _SHARE_OF_TIME: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a run consists of; all that is random follows from ``seed``, but for when processes get their turns."""
+    """What a run consists of; all that is random follows from ``seed``, but for when processes get their turns.
+
+    ``rescalings`` times the number of workers changes. At least ``aborts`` errors that ask for an abort and ``unknown``
+    commits without an answer are aimed at; see ``Forced`` for what came about.
+    """
 
     events: int
     kills: int
     workers: int
     seed: int
+    rescalings: int = 0
+    aborts: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +67,7 @@ class VerifyReport:
     """What went through the app, what was done to it, and what was found.
 
     ``aborts`` and ``unknown`` count the recoveries that workers told of: what a killed one had not logged is missing.
-    ``live`` is the number of judgements beside the run.
+    ``forced`` counts what was done to them. ``live`` is the number of judgements beside the run.
     """
 
     app: str
@@ -67,6 +78,8 @@ class VerifyReport:
     kills: int
     aborts: int
     unknown: int
+    forced: Forced
+    rescalings: int
     seconds: float
     findings: Findings
     incarnations: int | None = None
@@ -84,6 +97,8 @@ class VerifyReport:
             "kills": self.kills,
             "aborts": self.aborts,
             "unknown": self.unknown,
+            **self.forced.as_dict(),
+            "rescalings": self.rescalings,
             "incarnations": self.incarnations,
             "live_judgements": self.live,
             "seconds": round(self.seconds, 1),
@@ -148,15 +163,13 @@ def verify_built_in(
         BrokerUnavailable: Kafka does not answer.
     """
     began = time.monotonic()
-    feeder, chance = Feeder(brokers), random.Random(options.seed)  # noqa: S311 - no secret
-    inputs = list(make_inputs(options.events, options.seed))
-    size = -(-len(inputs) // (options.kills + 1))
-    shares = [partial(feeder.ask, names, inputs[at : at + size]) for at in range(0, len(inputs), size)]
     with Workers(launch, folder) as workers:
         watched = Watched(brokers, names.app, [names.inputs])
-        storm = Storm(workers, watched, chance, options.workers, progress)
-        with _Beside(lambda: judge(read_history(watched, over=False))) as beside:
-            storm.rage([*shares, lambda: _close(feeder, brokers, names, options.events)])
+        failing = Failing(random.Random(options.seed), workers.notes, options.aborts, options.unknown)  # noqa: S311 - no secret
+        storm = Storm(workers, watched, failing, options.workers, progress, options.rescalings)
+        reading, live = Reading(watched), Judge(names)
+        with _Beside(lambda: live.read(reading.history(over=False))) as beside:
+            storm.rage(_shares(Feeder(brokers), names, options, partitions=len(watched.ends())))
         beside.raise_failure()
         final = _settled(watched)
         watched.close()
@@ -171,6 +184,8 @@ def verify_built_in(
         kills=storm.kills,
         aborts=aborts,
         unknown=unknown,
+        forced=failing.look(),
+        rescalings=storm.rescaled,
         incarnations=final.incarnations,
         live=beside.passes,
         seconds=time.monotonic() - began,
@@ -178,17 +193,39 @@ def verify_built_in(
     )
 
 
-def _close(feeder: Feeder, brokers: str, names: Names, events: int) -> None:
-    from streamserve.testing.reading import end_offsets
+def _shares(feeder: Feeder, names: Names, options: Options, *, partitions: int) -> list[Feed]:
+    """Return what writes one share of the inputs after the other: one for each kill, and the rest."""
+    inputs, count = make_inputs(options.events, options.seed), options.kills + 1
+    sizes = [(place + 1) * options.events // count - place * options.events // count for place in range(count)]
+    *struck, rest = (partial(_ask, feeder, names, inputs, size) for size in sizes)
 
-    feeder.close(names, closing_inputs(events, len(end_offsets(brokers, [names.inputs]))))
+    def end() -> None:
+        rest()
+        feeder.close(names, closing_inputs(options.events, partitions))
+
+    return [*struck, end]
+
+
+def _ask(feeder: Feeder, names: Names, inputs: Iterator[Input], count: int) -> None:
+    feeder.ask(names, islice(inputs, count))
 
 
 def _settled(watched: Watched) -> Judgement:
     """Judge until nothing is wrong, or nothing more can be expected to come."""
+    _wait_until_quiet(watched)
+    found = judge(Reading(watched).history(over=True))
     give_up = time.monotonic() + _SETTLE_S
-    while (found := judge(read_history(watched, over=True))).findings.anomalies:
-        if time.monotonic() > give_up:
-            break
+    while found.findings.anomalies and time.monotonic() < give_up:
         time.sleep(1)
+        found = judge(Reading(watched).history(over=True))
     return found
+
+
+def _wait_until_quiet(watched: Watched) -> None:
+    """Wait until nothing has been written for a while: what follows from outputs takes its time."""
+    written, give_up = Names(watched.group).written, time.monotonic() + _SETTLE_S
+    ends, since = end_offsets(watched.brokers, written), time.monotonic()
+    while time.monotonic() < min(since + _QUIET_S, give_up):
+        time.sleep(_PAUSE_S / 4)
+        if (now := end_offsets(watched.brokers, written)) != ends:
+            ends, since = now, time.monotonic()

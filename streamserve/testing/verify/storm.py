@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from streamserve.errors import OutageError
+from streamserve.testing.verify.failing import Failing
 from streamserve.testing.verify.watching import Watched
 from streamserve.testing.verify.workers import Workers
 
 __all__ = ["Feed", "Progress", "Storm"]
 
-_PATIENCE_S: Final = 150.0
-"""Without a commit for so long nobody works: longer than a transaction time-out behind a session time-out."""
+_PATIENCE_S: Final = 300.0
+"""Without a commit for so long nobody works: longer than a transaction time-out behind a session time-out, and than the
+start of all workers on a machine that does much else."""
 _POLL_S: Final = 0.2
 _BURST_S: Final = 0.06
-_CLOSING_CALLS: Final = ("producer.flush", "producer.send_offsets", "producer.commit_transaction")
+_SHARES_WAITING: Final = 2
+"""So many shares of the inputs may wait: then kills meet workers that have work, and never all of it at the end."""
 
 Feed = Callable[[], None]
 """Writes one share of the inputs."""
@@ -26,22 +30,32 @@ Feed = Callable[[], None]
 Progress = Callable[[int, int], object]
 """Told of records committed and of kills so far."""
 
+_Ends = Mapping[tuple[str, int], int]
+
 
 @dataclass(slots=True)
 class Storm:
-    """Strikes ``count`` workers ``kills`` times; everything random comes from ``chance``.
+    """Strikes ``count`` workers; everything random comes from ``failing.chance``.
 
-    Each start gives a worker one error that asks for an abort and one commit that is done, but whose answer is lost;
-    half of the starts make it kill itself inside a later commit. The other kills come from outside, up to 60 ms after a
-    burst of inputs.
+    Each start is given calls that fail, and perhaps one that kills it (``Failing``). The other kills come from outside,
+    up to 60 ms after a burst of inputs. ``rescalings`` times, some workers end gently, or come back.
     """
 
     workers: Workers
     watched: Watched
-    chance: random.Random
+    failing: Failing
     count: int
     progress: Progress = lambda _done, _kills: None
+    rescalings: int = 0
     kills: int = 0
+    rescaled: int = 0
+    _shares_left: int = 0
+    _waiting: deque[_Ends] = field(default_factory=deque[_Ends])
+
+    @property
+    def chance(self) -> random.Random:
+        """Return what decides."""
+        return self.failing.chance
 
     def calm(self, shares: Sequence[Feed]) -> None:
         """Let one worker process all ``shares`` undisturbed."""
@@ -54,34 +68,33 @@ class Storm:
         """Feed one share after the other with a kill in between, and wait until all is committed.
 
         Raises:
-            OutageError: a worker ended otherwise than by a kill, or nothing was committed for 150 s.
+            OutageError: a worker ended otherwise than by a kill, or nothing was committed for five minutes.
         """
+        turns = _spread(self.rescalings, len(shares) - 1)
+        self._shares_left = len(shares)
         for number in range(self.count):
-            self._start(number, gently=False)
+            self._start(number)
         done = 0
-        for feed in shares[:-1]:
-            victim = self._victim()
-            feed()
-            time.sleep(self.chance.random() * _BURST_S)
-            self._kill(victim)
+        for place, feed in enumerate(shares[:-1]):
+            self._shares_left = len(shares) - 1 - place
+            self._strike(feed)
+            if place in turns:
+                self._rescale()
             done = self._wait_for(more_than=done)
         shares[-1]()
         self._wait_for_all()
 
-    def _start(self, number: int, *, gently: bool) -> None:
-        faults = [] if gently else self._failures()
-        if not gently and self.chance.random() < 0.5:  # noqa: PLR2004 - half of them
-            faults.append(f"{self.chance.choice(_CLOSING_CALLS)}:{self._side()}:{self.chance.randrange(4, 60)}:kill")
-        self.workers.start(number, ",".join(faults))
+    def _strike(self, feed: Feed) -> None:
+        """Feed one share, and kill a worker that works."""
+        victim = self._victim()
+        feed()
+        self._waiting.append(self.watched.ends())
+        time.sleep(self.chance.random() * _BURST_S)
+        self.workers.kill(victim)
+        self._revive()
 
-    def _failures(self) -> list[str]:
-        """Return an error that asks for an abort, and a commit of unknown outcome."""
-        first, second = sorted(self.chance.sample(range(2, 16), 2))
-        abort = f"{self.chance.choice(_CLOSING_CALLS[:2])}:{self._side()}:{first}:raise"
-        return [abort, f"producer.commit_transaction:after:{second}:raise=_TIMED_OUT"]
-
-    def _side(self) -> str:
-        return self.chance.choice(("before", "after"))
+    def _start(self, number: int, *, gently: bool = False) -> None:
+        self.workers.start(number, "" if gently else self.failing.choose(self._shares_left))
 
     def _victim(self) -> int:
         """Wait until a worker works, and choose one of those."""
@@ -91,9 +104,15 @@ class Storm:
             self._give_up_after(give_up)
         return self.chance.choice(sorted(working))
 
-    def _kill(self, number: int) -> None:
-        self.workers.kill(number)
-        self._revive()
+    def _rescale(self) -> None:
+        """Have fewer workers, or as many as there were at first."""
+        numbers = self.workers.numbers
+        wanted = self.count if len(numbers) < self.count else self.chance.randrange(1, self.count)
+        for number in range(len(numbers), wanted):
+            self._start(number)
+        for number in numbers[wanted:]:
+            self.kills += self.workers.retire(number)
+        self.rescaled += 1
 
     def _revive(self, *, gently: bool = False) -> None:
         """Start again what was killed, by us or by itself."""
@@ -102,13 +121,23 @@ class Storm:
             self._start(number, gently=gently)
 
     def _wait_for(self, *, more_than: int) -> int:
-        """Wait for a commit, whoever dies on the way; return how many records are committed."""
-        give_up = time.monotonic() + _PATIENCE_S
-        while (done := self.watched.committed()) <= more_than:
+        """Wait for a commit, and for older shares, whoever dies on the way; return how many records are committed."""
+        give_up, last = time.monotonic() + _PATIENCE_S, more_than
+        while (done := self.watched.committed()) <= more_than or self._is_behind():
             self._revive()
+            if done > last:
+                give_up, last = time.monotonic() + _PATIENCE_S, done
             self._give_up_after(give_up)
         self.progress(done, self.kills)
         return done
+
+    def _is_behind(self) -> bool:
+        """Tell whether more shares wait than may."""
+        while len(self._waiting) > _SHARES_WAITING:
+            if self.watched.behind(self._waiting[0]):
+                return True
+            self._waiting.popleft()
+        return False
 
     def _wait_for_all(self) -> None:
         """Wait until every input is committed; who dies now comes back without faults."""
@@ -126,3 +155,12 @@ class Storm:
         if time.monotonic() > moment:
             raise OutageError(f"no commit for {_PATIENCE_S:g} s; the workers' logs end:\n{self.workers.ends()}")
         time.sleep(_POLL_S)
+
+
+def _spread(count: int, places: int) -> Collection[int]:
+    """Return ``count`` of so many places, evenly apart.
+
+    >>> sorted(_spread(3, 8))
+    [2, 4, 6]
+    """
+    return {(turn + 1) * places // (count + 1) for turn in range(count)}

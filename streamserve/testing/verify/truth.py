@@ -21,6 +21,7 @@ Owner: TypeAlias = tuple[int, str]
 """A partition and a key: what state belongs to."""
 
 _NOTHING = -1
+_MATCHED = (("matched", False), ("matched", True))
 
 
 class _Lane:
@@ -43,17 +44,20 @@ class _Lane:
 
 
 class Truth:
-    """Computed while ``note`` lets the inputs pass; 24 bytes for each, and 8 more in the chain of its key."""
+    """Computed while ``note`` lets the inputs pass; 24 bytes for each, and 16 more in the chain of its key."""
 
     def __init__(self) -> None:
         self.windows: Counter[Pane] = Counter()
         self.groups: Counter[Pane] = Counter()
         self.scored: Counter[tuple[int, int]] = Counter()
         """Rows that the model was asked, by partition and start of the window."""
-        self.labelled: set[int] = set()
+        self.labelled: dict[int, tuple[str, bool]] = {}
+        """What is to become of each label, and what it says, by the id of its input."""
         self._lanes: dict[int, _Lane] = {}
         self._numbers: dict[Owner, int] = {}
         self._chains: list[array[int]] = []
+        self._linked_at: list[array[int]] = []
+        """The offset of each link of a chain."""
 
     def note(self, records: Iterable[ReadRecord]) -> Iterator[InputRecord]:
         """Yield the place of each record, and compute what follows from it."""
@@ -64,7 +68,7 @@ class Truth:
 
     def _enter(self, lane: _Lane, record: ReadRecord) -> None:
         event = Input.decode(record.value)
-        key, count = (_NOTHING, 0) if event is None else self._take(record.partition, event)
+        key, count = (_NOTHING, 0) if event is None else self._take(record, event)
         lane.offsets.append(record.offset)
         lane.ids.append(_NOTHING if event is None else event.id)
         lane.keys.append(key)
@@ -72,21 +76,23 @@ class Truth:
         if event is not None:
             lane.newest_ms = max(lane.newest_ms, event.at_ms)
 
-    def _take(self, partition: int, event: Input) -> tuple[int, int]:
+    def _take(self, record: ReadRecord, event: Input) -> tuple[int, int]:
         """Count an input that decodes; return the number of its key and its place, 0 where it is refused."""
-        start = to_window(event.at_ms)
+        partition, start = record.partition, to_window(event.at_ms)
         self.windows[event.key, start] += 1
         self.groups[event.group, start] += 1
         number = self._numbers.setdefault((partition, event.key), len(self._chains))
         if number == len(self._chains):
             self._chains.append(array("q"))
+            self._linked_at.append(array("q"))
         if event.is_refused:
             return number, 0
         self.scored[partition, start] += 1
         if event.is_labelled:
-            self.labelled.add(event.id)
+            self.labelled[event.id] = _MATCHED[event.truth]
         chain = self._chains[number]
         chain.append(extend(chain[-1] if chain else 0, event.id))
+        self._linked_at[number].append(record.offset)
         return number, len(chain)
 
     def answer(self, partition: int, offset: int) -> tuple[int, int, int] | None:
@@ -103,13 +109,11 @@ class Truth:
 
     def counts_at(self, committed: Mapping[int, int]) -> dict[Owner, int]:
         """Return how many inputs of each key the table has seen when the offsets are ``committed``."""
-        owners = list(self._numbers)
-        found: dict[Owner, int] = {}
-        for partition, lane in self._lanes.items():
-            for place in range(bisect_left(lane.offsets, committed.get(partition, 0))):
-                if lane.counts[place]:
-                    found[owners[lane.keys[place]]] = lane.counts[place]
-        return found
+        return {
+            owner: count
+            for owner, number in self._numbers.items()
+            if (count := bisect_left(self._linked_at[number], committed.get(owner[0], 0)))
+        }
 
     def chain(self, owner: Owner, count: int) -> int | None:
         """Return the chain of a key after ``count`` inputs, ``None`` where it has not so many."""

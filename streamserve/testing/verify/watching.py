@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Final
@@ -15,6 +16,9 @@ __all__ = ["Watched"]
 
 _ANSWER_S: Final = 90.0
 """Longer than a transaction that a killed worker left open, which keeps its offsets from being stable."""
+
+
+_PAUSE_S: Final = 0.2
 
 
 class Watched:
@@ -36,15 +40,23 @@ class Watched:
 
     def offsets(self) -> Mapping[tuple[str, int], int]:
         """Return the committed offset of each partition that has one."""
+        give_up = time.monotonic() + _ANSWER_S
+        while (found := self._ask(give_up)) is None:
+            time.sleep(_PAUSE_S)
+        return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+
+    def _ask(self, give_up: float) -> list[TopicPartition] | None:
+        """Ask once; ``None`` where there is no answer: on a busy machine a broker loses its coordinator for a while."""
         try:
             with self._one_at_a_time:
-                found = self._client.committed(self._places, _ANSWER_S)
+                return self._client.committed(self._places, _ANSWER_S)
         except KafkaException as error:
+            if time.monotonic() < give_up:
+                return None
             raise OutageError(
                 f"the offsets of group {self.group} were not stable for {_ANSWER_S:g} s ({error.args[0]}): a"
                 " transaction that commits them is open, or the broker is away"
             ) from error
-        return {(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
     def committed(self) -> int:
         """Return how many records are committed."""

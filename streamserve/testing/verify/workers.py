@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -13,13 +12,16 @@ from types import TracebackType
 from typing import Final, Self
 
 from streamserve.errors import OutageError
-from streamserve.testing.faults import FAULT_VARIABLE
+from streamserve.testing.children import Lifeline, last_lines, wait_or_kill
+from streamserve.testing.faults import FAULT_VARIABLE, NOTES_VARIABLE
 
 __all__ = ["Launch", "Workers"]
 
 _DRAIN_S: Final = 60.0
 _LAST_LINES: Final = 12
 _READY: Final = b'"event": "ready"'
+_ENDINGS: Final = (0, -signal.SIGKILL, -signal.SIGTERM)
+"""How a worker may end that is told to: SIGTERM itself ends one that does not listen yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class _Place:
     begins: int = 0
     """Where in the log this process began."""
 
+    @property
+    def end(self) -> str:
+        """The last lines of the log."""
+        return last_lines(self.log, _LAST_LINES)
+
 
 class Workers:
     """Worker processes by number; they end with the ``with`` block, and by themselves should this process be killed."""
@@ -51,7 +58,9 @@ class Workers:
     def __init__(self, launch: Launch, folder: Path) -> None:
         self._launch = launch
         self._folder = folder
-        self._life_read, self._life_write = os.pipe()
+        self.notes = folder / "faults.txt"
+        """Where the workers note which calls failed."""
+        self._lifeline = Lifeline(launch.lifeline)
         self._places: dict[int, _Place] = {}
 
     def start(self, number: int, faults: str = "") -> None:
@@ -61,20 +70,36 @@ class Workers:
             **self._launch.environment,
             "STREAMSERVE_INSTANCE": place.instance,
             FAULT_VARIABLE: faults,
-            self._launch.lifeline: str(self._life_read),
+            NOTES_VARIABLE: str(self.notes),
         }
-
         with place.log.open("ab") as log:
             place.begins = log.tell()
-            place.process = subprocess.Popen(  # noqa: S603 - our own command, without a shell
-                self._launch.command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(self._life_read,),
-                process_group=0,
-            )
+            place.process = self._lifeline.start(self._launch.command, environment, log)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Return the numbers of the workers that there are."""
+        return sorted(self._places)
+
+    @property
+    def processes(self) -> dict[int, int]:
+        """Return the process id of each worker."""
+        return {number: place.process.pid for number, place in self._places.items() if place.process is not None}
+
+    def retire(self, number: int) -> bool:
+        """Let a worker drain, commit and end for good; return whether it was killed on the way.
+
+        Raises:
+            OutageError: it ended in another way, or not within a minute.
+        """
+        place = self._places.pop(number)
+        if place.process is None:
+            return False
+        place.process.send_signal(signal.SIGTERM)
+        code = wait_or_kill(place.process, _DRAIN_S)
+        if code not in _ENDINGS:
+            raise OutageError(f"{place.instance} did not drain (exit code {code}); its log ends:\n{place.end}")
+        return code == -signal.SIGKILL
 
     def kill(self, number: int) -> None:
         """End a worker with SIGKILL, as a crash does."""
@@ -99,7 +124,7 @@ class Workers:
             if code == -signal.SIGKILL:
                 dead.append(number)
             elif code is not None:
-                raise OutageError(f"{place.instance} ended with exit code {code}; its log ends:\n{_end(place.log)}")
+                raise OutageError(f"{place.instance} ended with exit code {code}; its log ends:\n{place.end}")
         return dead
 
     def stop(self) -> None:
@@ -109,16 +134,12 @@ class Workers:
             process.send_signal(signal.SIGTERM)
         give_up = time.monotonic() + _DRAIN_S
         for process in running:
-            try:
-                process.wait(max(0.0, give_up - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_or_kill(process, give_up - time.monotonic())
         self._places.clear()
 
     def ends(self) -> str:
         """Return the last lines of every log."""
-        return "\n".join(f"{place.instance}:\n{_end(place.log)}" for place in self._places.values())
+        return "\n".join(f"{place.instance}:\n{place.end}" for place in self._places.values())
 
     def said(self, text: str) -> int:
         """Return how many lines of all logs hold ``text``."""
@@ -132,15 +153,10 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        os.close(self._life_read)
-        os.close(self._life_write)
+        self._lifeline.close()
 
 
 def _since(log: Path, begins: int) -> bytes:
     with log.open("rb") as lines:
         lines.seek(begins)
         return lines.read()
-
-
-def _end(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])

@@ -39,7 +39,7 @@ _PARTITIONS = 4
 _KEYS = 100
 _SHARE_SECONDS = 60.0
 """How long a share may show no commit before its kill comes all the same."""
-_END_SECONDS = 180.0
+_END_SECONDS = 600.0
 """How long a worker that is killed no more may take to the end."""
 
 
@@ -51,13 +51,17 @@ class Engine:
     package: str
     command: Sequence[str]
     pinned: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Environment variables for its program."""
 
 
+_FAUST = (str(_HERE / "faust_copy.py"), "worker", "--without-web")
 ENGINES = {
     engine.name: engine
     for engine in (
         Engine("streamserve", "streamserve", ("-m", "streamserve", "run", "tests.benchmarks.peers.our_copy:app")),
-        Engine("faust", "faust-streaming", (str(_HERE / "faust_copy.py"), "worker", "--without-web"), _FAUST_PINNED),
+        Engine("faust", "faust-streaming", _FAUST, _FAUST_PINNED),
+        Engine("faust-subscribed", "faust-streaming", _FAUST, _FAUST_PINNED, {"PEER_SUBSCRIBED": "1"}),
         Engine("quix", "quixstreams", (str(_HERE / "quix_copy.py"),), _QUIX_PINNED),
     )
 }
@@ -100,6 +104,7 @@ class Trial:
             "PEER_OUTPUT": self.output,
             "STREAMSERVE_BOOTSTRAP_SERVERS": self.brokers,
             "PYTHONPATH": str(_CHECKOUT) if self.engine.pinned is None else "",
+            **self.engine.options,
         }
         log = (self.folder / f"{self.engine.name}.log").open("ab")
         with log:
@@ -120,7 +125,14 @@ class Trial:
             self.start()
 
     def feed(self, uids: Sequence[int]) -> None:
-        producer = Producer({"bootstrap.servers": self.brokers, "linger.ms": 5, "enable.idempotence": True})
+        producer = Producer(
+            {
+                "bootstrap.servers": self.brokers,
+                "partitioner": "murmur2_random",  # as Java's clients and Faust do: a copy keeps its partition
+                "linger.ms": 5,
+                "enable.idempotence": True,
+            }
+        )
         for uid in uids:
             producer.produce(self.input, json.dumps({"uid": uid}).encode(), f"key-{uid % _KEYS}".encode())
         if producer.flush(60):
@@ -201,7 +213,7 @@ def python_of(engine: Engine, folder: Path) -> Path:
     """Return the Python that runs ``engine``: this one, or that of an environment below ``folder``, made if missing."""
     if engine.pinned is None:
         return Path(sys.executable)
-    home = folder / engine.name
+    home = folder / engine.package
     python = home / "bin" / "python"
     if not python.exists():
         venv.create(home, with_pip=True)

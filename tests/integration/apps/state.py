@@ -16,7 +16,7 @@ LATENESS_S = 10
 """How far an event may be out of order, in seconds of event time."""
 WINDOW_S = 10
 GAP_S = 8
-OWING_S = 4
+OWING_S = 8
 """How long after a user's last event ``owing`` tells of it, by the worker's clock."""
 
 
@@ -115,8 +115,12 @@ def windowed(name: str, _: Path, store: Literal["memory", "disk"] = "memory") ->
 
     Beside them timers by the clock, soon after each event.
     """
-    app = App(name)
-    lateness = f"{LATENESS_S}s"
+    return spending(App(name), store)[0]
+
+
+def spending(app: App, store: Literal["memory", "disk"]) -> tuple[App, Topic[Spent, str]]:
+    """Give ``app`` what ``windowed`` has; return it with its input."""
+    name, lateness = app.name, f"{LATENESS_S}s"
     spent = app.topic(f"in.{name}", Spent, key="user", event_time="at", max_out_of_orderness=lateness)
     sums = app.topic(f"sums.{name}", Total, key="key")
     visits = app.topic(f"visits.{name}", Total, key="key")
@@ -127,7 +131,7 @@ def windowed(name: str, _: Path, store: Literal["memory", "disk"] = "memory") ->
     app.aggregate(
         "visit", spent.group_by("shop"), aggregates.count(), window=session(f"{GAP_S}s"), to=visits, output=_total
     )
-    return app
+    return app, spent
 
 
 def stored(name: str, folder: Path) -> App:

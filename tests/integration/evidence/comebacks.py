@@ -21,12 +21,11 @@ from tests.integration.driving import FORKS, SPAWNED, Driver, WorkerProcess
 from tests.integration.evidence.owners import verdict
 from tests.integration.evidence.trials import Evidence, Load, broker_of, chance_of, options, plain_driver
 from tests.integration.evidence.workers import BOTH, ONE_OF_TWO, share_of, worker_of, works_on
-from tests.integration.waiting import wait_until
+from tests.integration.waiting import PATIENCE_S, WaitTooLong, wait_until
 
 RATE = 1_000
 SESSION_S = 6
 SETTINGS = {"session_timeout": f"{SESSION_S}s", "commit_interval": "100ms"}
-_PATIENCE_S = 60.0
 
 
 class Reader:
@@ -48,7 +47,7 @@ class Reader:
     def until_others_answer(self, dead: int, partitions: Iterable[int]) -> None:
         """Return when each of ``partitions`` has an answer of another process behind those of ``dead``."""
         left = set(partitions)
-        give_up = time.monotonic() + _PATIENCE_S
+        give_up = time.monotonic() + PATIENCE_S
         while left:
             for message in self._consumer.consume(1000, 0.01):
                 if message.error() is None:
@@ -58,7 +57,7 @@ class Reader:
                         left.discard(answer.partition)
                     self._last[answer.partition] = process
             if time.monotonic() > give_up:
-                raise AssertionError(f"partitions {left} have no answer after {_PATIENCE_S:g} s")
+                raise WaitTooLong(f"partitions {left} have no answer after {PATIENCE_S:g} s")
 
     def close(self) -> None:
         """Let go of the client."""

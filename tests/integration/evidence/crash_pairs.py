@@ -1,191 +1,236 @@
-"""Deaths and failures at every call that Kafka answers, each followed by another in the recovery from it.
+"""Deaths and failures at every call that Kafka answers, and at every call of the recovery from each.
 
-A point is a side of a call, by ordinal, and what happens there: the worker is killed, or the call fails. ``python -m
-tests.integration.evidence.crash_pairs --app stored`` goes through pairs of points, in apps that twenty pairs share and
-that are judged at the end of each twenty. All first points come before the first of them comes again, so that any
-stretch of the list (``--from``, ``--tries``) is spread over all. A second point that the recovery does not pass is no
-part of it: such pairs are counted apart.
+A point is a side of a call, by ordinal, and what happens there: the call fails, or the worker is killed. ``python -m
+tests.integration.evidence.crash_pairs --app stored --journal FOLDER`` goes on until every point that a recovery passes
+has struck in that recovery, or ``--seconds`` are over; with the same folder the next run goes on from there. Several
+apps have their workers struck side by side, again and again, and each app is judged after ``BLOCK`` pairs. Pairs that
+do not come about, since the recovery from the first point never passes the second, are counted when that recovery was
+seen to its end without anything new.
 """
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+import time
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
-from tests.integration.driving import Driver, WorkerProcess, events
-from tests.integration.evidence.points import Life, Pair, lives, pairs, points, written
-from tests.integration.evidence.trials import Evidence, broker_of, chance_of, options, plain_driver
-from tests.integration.relay import STRUCK
-from tests.integration.state_driving import PATIENT, StateDriver, own_driver, spent_events
+from tests.integration.driving import WorkerProcess
+from tests.integration.evidence.explored import Explored, PairOfPoints
+from tests.integration.evidence.explorer import RECOVERED, STRUCK, Told
+from tests.integration.evidence.points import POINTS, START
+from tests.integration.evidence.struck_apps import APPS, Tested, tested_app
+from tests.integration.evidence.trials import Evidence, broker_of, options
 from tests.integration.waiting import WaitTooLong
 
-BLOCK = 20
-EVENTS = 240
-"""For each life; more are written when it has no more."""
-SETTINGS = {"max_poll_records": "20", "commit_interval": "1ms", "session_timeout": "2s", **PATIENT}
-_WAITS_S = 4.0
-_LIFE_S = 60.0
+__all__ = ["Tour", "Walk", "run_tour"]
 
-
-class Tested(Protocol):
-    """An app under test."""
-
-    @property
-    def driver(self) -> Driver:
-        """Return what drives it."""
-        ...
-
-    def feed(self) -> None:
-        """Write more inputs."""
-        ...
-
-    def findings(self) -> list[str]:
-        """Let a worker go on to the end; return what is wrong then."""
-        ...
+BLOCK: Final = 60
+"""After so many strikes an app is judged, and another begins."""
+BARREN: Final = 20
+"""After so many lives of a worker in which nothing new struck, its app is judged."""
+INPUTS_A_COMMIT: Final = 20
+"""No commit is of more."""
+AHEAD: Final = 400
+"""So many inputs are there beyond what commits can have taken."""
+LASTING_S: Final = 1.3
+"""A recovery takes so long at least: calls that are made once a second belong to it."""
+_LOOKS_S = 5.0
+_SILENT_S = 180.0
 
 
 @dataclass(slots=True)
-class Plain:
-    """The app ``monitored``: features, a model, drift statistics."""
+class Walk:
+    """One app, and what has struck its workers."""
 
-    driver: Driver
-    fed: int = 0
+    tested: Tested
+    explored: Explored
+    file: Path
+    seed: str
+    pairs: list[PairOfPoints] = field(default_factory=list[PairOfPoints])
+    last: int = START
+    instance: str = "w0"
+    _fruitless: int = 0
+    _commits: int = 0
 
-    def feed(self) -> None:
-        self.driver.produce(events(EVENTS, first=self.fed))
-        self.fed += EVENTS
+    def live(self) -> int:
+        """Run a worker until it ends, struck or in order; return how often it was struck.
 
-    def findings(self) -> list[str]:
-        self.driver.close_windows()
-        self.driver.start("w0", **SETTINGS)
-        self.driver.wait_for_inputs(120)
-        report = self.driver.check()
-        wrong = [text for texts in report.examples.values() for text in texts]
-        counts, expected = self.driver.drift_counts(), {"x": self.fed, "value": self.fed}
-        return wrong if counts == expected else [*wrong, f"drift statistics count {counts}, not {expected}"]
+        Raises:
+            AssertionError: it does not end, or not in either of these ways.
+        """
+        told = Told(str(self.file), self.last, self._fruitless, f"{self.seed}/{len(self.pairs)}", LASTING_S)
+        self._feed()
+        worker = self.tested.start(self.instance, str(told))
+        self._await_end(worker)
+        return self._take_in(worker)
 
+    def _feed(self) -> None:
+        while self.tested.fed < self._commits * INPUTS_A_COMMIT + AHEAD:
+            self.tested.feed()
 
-@dataclass(slots=True)
-class Stateful:
-    """The app ``stored``: tables on disk, windows, a regrouped topic, timers."""
+    def _await_end(self, worker: WorkerProcess) -> None:
+        """Wait for the worker's end, as long as it has something to say; feed it when it has not."""
+        said, since = 0, time.monotonic()
+        while time.monotonic() - since < _SILENT_S:
+            with suppress(WaitTooLong):
+                worker.wait(_LOOKS_S)
+                return
+            size = worker.log.stat().st_size
+            if size == said:
+                self.tested.feed()
+            else:
+                said, since = size, time.monotonic()
+        stood = worker.log.read_text()[-2000:]
+        worker.kill()
+        raise WaitTooLong(f"{self.history()}: {worker.log.name} stood still for {_SILENT_S:g} s\n{stood}")
 
-    driver: StateDriver
-    fed: int = 0
+    def _take_in(self, worker: WorkerProcess) -> int:
+        """Learn from the worker's lines what has happened to it."""
+        lines = worker.lines
+        struck = [line.removeprefix(STRUCK).split() for line in lines if line.startswith(STRUCK)]
+        for first, second, fruitless, _ in struck:
+            self.pairs.append((int(first), int(second)))
+            self.last, self._fruitless = int(second), int(fruitless)
+        told = [line for line in lines if line.startswith((STRUCK, RECOVERED))]
+        self._commits += int(told[-1].split()[-1]) if told else 0
+        action = (
+            POINTS[self.last - 1].action if self.last != START and told and told[-1].startswith(STRUCK) else "raise"
+        )
+        ended = worker.process.exitcode
+        if ended != (0 if action == "raise" else -signal.SIGKILL):
+            raise AssertionError(f"{self.history()}: {worker.log.name} ended with {ended}: {lines[-3:]}")
+        if action == "leave":
+            self.instance = "w1" if self.instance == "w0" else "w0"
+        elif told and told[-1].startswith(RECOVERED):
+            self._recover(whole=told[-1].split()[1] == "1")
+        return len(struck)
 
-    def feed(self) -> None:
-        self.driver.spend(spent_events(EVENTS, chance_of(self.fed), first=self.fed))
-        self.fed += EVENTS
+    def _recover(self, *, whole: bool) -> None:
+        """Begin anew after a recovery to the end; one that left nothing out makes its point complete."""
+        if whole:
+            self.explored.complete(self.last)
+        self.last, self._fruitless = START, 0
 
-    def findings(self) -> list[str]:
-        self.driver.move_time(self.fed)
-        self.driver.start("w0", **SETTINGS, state_dir=str(self.driver.folder / "state"))
-        return self.driver.settle()
+    def history(self) -> str:
+        """Say what has struck last."""
+        return " > ".join(str(POINTS[second - 1]) for _, second in self.pairs[-4:]) or "nothing has struck"
 
 
 @dataclass(slots=True)
 class Tour:
-    """Goes through pairs, and keeps which points were struck, and which pairs."""
+    """Walks side by side, until nothing is left to strike, or time or tries are over."""
 
+    app: str
+    brokers: str
+    folder: Path
     evidence: Evidence
-    struck: set[str] = field(default_factory=set[str])
-    missed: set[str] = field(default_factory=set[str])
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    tries: int
+    seconds: float
+    explored: Explored = field(init=False)
+    _began: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _blocks: int = 0
+    _left: int = 0
 
-    def go_through(self, tested: Tested, block: Sequence[Pair]) -> None:
-        """Let the pairs of a block strike one after the other, and judge what came of it."""
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.explored = Explored.in_file(self._file)
+        self.explored.forget_unjudged()
+        self._left = self.tries
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / f"{self.app}.explored"
+
+    @property
+    def _journal(self) -> Path:
+        return self.folder / f"{self.app}.blocks"
+
+    def walk(self, number: int) -> None:
+        """Have one app after the other struck, until it is over."""
+        while not self._is_over():
+            with self._lock:
+                self._blocks += 1
+                name = f"{self.evidence.seed}/{number}/{self._blocks}"
+            with tested_app(self.app, self.brokers) as tested:
+                self._go_through(Walk(tested, self.explored, self._file, name))
+
+    def _is_over(self) -> bool:
+        late = time.monotonic() - self._began > self.seconds
+        return late or self._left <= 0 or not self.explored.open_points() or len(self.evidence.anomalies) > BARREN
+
+    def _go_through(self, walk: Walk) -> None:
+        began, barren = time.monotonic(), 0
         try:
-            for pair in block:
-                self._strike(tested, pair)
-            wrong = tested.findings()
+            while len(walk.pairs) < BLOCK and barren < BARREN and not self._is_over():
+                struck = walk.live()
+                barren = 0 if struck else barren + 1
+                with self._lock:
+                    self._left -= struck
+            struck_s = time.monotonic() - began
+            wrong = walk.tested.findings()
         except AssertionError as error:
-            wrong = [str(error)]
-        with self.lock:
-            self.evidence.wrong([f"pairs {block[0].number} to {block[-1].number}: {sentence}" for sentence in wrong])
-            self.evidence.say(f"pairs {block[0].number} to {block[-1].number}")
+            struck_s, wrong = time.monotonic() - began, [f"{type(error).__name__}: {error}"]
+        with self._lock:
+            self._note(walk, struck_s, time.monotonic() - began, wrong)
 
-    def _strike(self, tested: Tested, pair: Pair) -> None:
-        places: set[int | None] = set()
-        wrong: list[str] = []
-        for life in lives(pair):
-            worker = _live(tested, life)
-            struck = [int(line.removeprefix(STRUCK)) for line in worker.lines if line.startswith(STRUCK)]
-            places.update(life.places[number] for number in struck)
-            if worker.process.exitcode not in (0, -signal.SIGKILL):
-                wrong.append(f"{pair}: a worker ended with {worker.process.exitcode}: {worker.lines[-3:]}")
-        both = {place: written(point) for place, point in enumerate((pair.first, pair.second))}
-        passed = {point for place, point in both.items() if place in places}
-        with self.lock:
-            self.struck |= passed
-            self.missed |= {*both.values()} - passed
-            self.evidence.tries += 1
-            self.evidence.did[_came_about(places)] += 1
-            self.evidence.wrong(wrong)
+    def _note(self, walk: Walk, struck_s: float, all_s: float, wrong: list[str]) -> None:
+        self.explored.judge(walk.pairs)
+        self.evidence.tries += len(walk.pairs)
+        self.evidence.took("being struck", struck_s)
+        self.evidence.took("being judged", all_s - struck_s)
+        self.evidence.wrong([f"{walk.tested.driver.app} after {walk.history()}: {sentence}" for sentence in wrong])
+        block = {"pairs": len(walk.pairs), "seconds": round(all_s, 1), "anomalies": wrong}
+        with self._journal.open("a") as blocks:
+            blocks.write(json.dumps(block) + "\n")
+        done, left = self.explored.pairs(), len(self.explored.open_points())
+        self.evidence.say(f"{done} pairs have struck; {left} of {len(self.explored.firsts())} points are not complete")
 
-
-def _came_about(places: AbstractSet[int | None]) -> str:
-    if 0 not in places:
-        return "first not passed"
-    return "both struck" if 1 in places else "second not passed"
+    def count(self) -> None:
+        """Add to the evidence what was found in this run and those before."""
+        blocks = [json.loads(line) for line in self._journal.read_text().splitlines()] if self._journal.exists() else []
+        self.evidence.did.update(self.explored.counts())
+        self.evidence.did["strikes in all runs"] = sum(block["pairs"] for block in blocks)
+        self.evidence.did["anomalies in all runs"] = sum(len(block["anomalies"]) for block in blocks)
+        self.evidence.say(f"never passed: {', '.join(self.explored.never_passed())}")
 
 
-def _live(tested: Tested, life: Life) -> WorkerProcess:
-    """Run a worker until it ends, with inputs enough to come to its faults."""
-    driver = tested.driver
-    tested.feed()
-    disk = {"state_dir": str(driver.folder / "state")} if driver.topology == "stored" else {}
-    worker = driver.start(life.instance, life.fault, **SETTINGS, **disk)
-    for _ in range(int(_LIFE_S / _WAITS_S)):
-        with suppress(WaitTooLong):
-            worker.wait(_WAITS_S)
-            return worker
-        tested.feed()
-    stood = worker.log.read_text()[-2000:]
-    worker.kill()
-    raise AssertionError(f"{life.fault} as {life.instance}: the worker did not end within {_LIFE_S:g} s\n{stood}")
-
-
-def run_blocks(app: str, brokers: str, blocks: Sequence[Sequence[Pair]], jobs: int, evidence: Evidence) -> Tour:
-    """Go through all blocks, ``jobs`` at a time."""
-    tour = Tour(evidence)
-
-    def run(block: Sequence[Pair]) -> None:
-        if app == "stored":
-            with own_driver(app, brokers, 2) as driver:
-                tour.go_through(Stateful(driver), block)
-        else:
-            with plain_driver(app, brokers) as driver:
-                tour.go_through(Plain(driver), block)
-
+def run_tour(tour: Tour, jobs: int) -> None:
+    """Walk with ``jobs`` apps at a time; count at the end."""
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, blocks))
-    evidence.did["points struck"] = len(tour.struck)
-    evidence.say(f"not passed where their turn came, nor anywhere else: {sorted(tour.missed - tour.struck)}")
-    return tour
+        list(pool.map(tour.walk, range(jobs)))
+    tour.count()
+
+
+@contextmanager
+def _journal(given: Path | None) -> Generator[Path]:
+    if given is not None:
+        yield given
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def main() -> int:
-    """Go through pairs; return the exit code."""
-    parser = options(__doc__, tries=400)
-    parser.add_argument("--app", choices=("monitored", "stored"), default="stored")
-    parser.add_argument("--from", type=int, default=0, dest="first", help="the number of the first pair")
-    parser.add_argument("--jobs", type=int, default=2, help="apps at a time")
-    parser.add_argument("--ordinals", type=int, default=3, help="of first points")
-    parser.add_argument("--second-ordinals", type=int, default=1, help="of points in the recovery")
+    """Strike; return the exit code."""
+    parser = options(__doc__, tries=1_000_000)
+    parser.add_argument("--app", choices=sorted(APPS), default="stored")
+    parser.add_argument("--jobs", type=int, default=8, help="apps at a time; they wait more than they work")
+    parser.add_argument("--seconds", type=float, default=5_400.0, help="begin nothing new after this time")
+    parser.add_argument("--journal", type=Path, help="the folder of what has struck, to go on with in another run")
     given = parser.parse_args()
-    everything = list(pairs(given.ordinals, given.second_ordinals, given.seed))
-    chosen = everything[given.first : given.first + given.tries]
-    evidence = Evidence(f"crash pairs of {given.app} from {given.first} on, of {len(everything)}", given.seed)
-    blocks = [chosen[at : at + BLOCK] for at in range(0, len(chosen), BLOCK)]
-    with broker_of(given) as brokers:
-        run_blocks(given.app, brokers, blocks, given.jobs, evidence)
-    evidence.did["points"] = len(points(given.ordinals))
+    evidence = Evidence(f"crash pairs of {given.app}", given.seed)
+    with broker_of(given) as brokers, _journal(given.journal) as folder:
+        run_tour(Tour(given.app, brokers, folder, evidence, given.tries, given.seconds), given.jobs)
     return evidence.conclude()
 
 

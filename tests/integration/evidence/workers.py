@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.integration.driving import Driver, WorkerProcess
+from tests.integration.waiting import wait_until
 
 ONE_OF_TWO = ("assigned: [0]", "assigned: [1]")
 BOTH = "assigned: [0, 1]"
@@ -24,6 +25,16 @@ def share_of(worker: WorkerProcess) -> str:
 def works_on(worker: WorkerProcess, *shares: str) -> bool:
     """Return whether the worker reads one of ``shares``, and waits for nothing."""
     return share_of(worker) in shares and worker.lines[-1] == "ready"
+
+
+def wait_for_inputs_so_far(driver: Driver, *, all_but: int = 0) -> None:
+    """Wait until all is committed that is written by now, ``all_but`` a few, for as long as it gets less each time."""
+    written = driver.written()
+    left = driver.behind(written)
+    while left > all_but:
+        before = left
+        wait_until(lambda before=before: driver.behind(written) < before, f"a commit: {left} inputs wait for one", 120)
+        left = driver.behind(written)
 
 
 def reaction(worker: WorkerProcess, noted: int) -> str:

@@ -21,7 +21,7 @@ from confluent_kafka import KafkaException, Producer
 from tests.integration.driving import Driver, WorkerProcess
 from tests.integration.evidence.owners import verdict
 from tests.integration.evidence.trials import SMALL, Evidence, Load, broker_of, chance_of, options, plain_driver
-from tests.integration.evidence.workers import BOTH, ONE_OF_TWO, reaction, worker_of, works_on
+from tests.integration.evidence.workers import BOTH, ONE_OF_TWO, reaction, wait_for_inputs_so_far, worker_of, works_on
 from tests.integration.waiting import wait_until
 
 ROUND = 10
@@ -48,7 +48,7 @@ def stopped(driver: Driver, chance: random.Random, evidence: Evidence) -> None:
     _signal(sleeper, signal.SIGSTOP)
     try:
         wait_until(lambda: other.lines.count(BOTH) > taken_over, "the take-over")
-        _wait_for_now(driver)
+        wait_for_inputs_so_far(driver)
     finally:
         _signal(sleeper, signal.SIGCONT)
     noted = len(sleeper.lines)
@@ -69,7 +69,7 @@ def doubled(driver: Driver, chance: random.Random, evidence: Evidence) -> None:
     if not left.running:
         evidence.wrong([f"both workers gave up: {left.lines[-1:]}"])
         driver.start("w0", **SMALL)
-    _wait_for_now(driver)
+    wait_for_inputs_so_far(driver)
 
 
 def hijacked(driver: Driver, chance: random.Random, evidence: Evidence) -> None:
@@ -124,14 +124,8 @@ def _one(driver: Driver) -> WorkerProcess:
     """Return the worker that runs, at work."""
     worker = worker_of(driver, "w0", **SMALL)
     wait_until(lambda: works_on(worker, BOTH), "a worker")
-    _wait_for_now(driver)
+    wait_for_inputs_so_far(driver)
     return worker
-
-
-def _wait_for_now(driver: Driver) -> None:
-    """Wait until all is committed that is written by now."""
-    written = driver.written()
-    wait_until(lambda: driver.behind(written) == 0, "all inputs so far committed")
 
 
 def _thief(driver: Driver, transactional_id: str) -> Producer:

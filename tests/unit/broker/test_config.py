@@ -43,6 +43,13 @@ def test_a_test_may_set_anything_but_addresses_and_folders() -> None:
     )
 
 
+def test_a_test_may_make_it_one_node_of_a_cluster() -> None:
+    voters = "1@127.0.0.1:2,2@127.0.0.1:4"
+    given = {"node.id": "2", "controller.quorum.voters": voters}
+    text = server_properties(Path("/data/topics"), port=3, controller_port=4, settings=given)
+    assert {"node.id=2", f"controller.quorum.voters={voters}"} <= set(text.splitlines())
+
+
 def test_topics_are_never_made_by_mistake() -> None:
     assert properties()["auto.create.topics.enable"] == "false"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,12 +81,3 @@ def test_the_package_runs_as_a_module() -> None:
         [sys.executable, "-m", "streamserve", "--version"], capture_output=True, text=True, check=True
     )
     assert found.stdout.startswith("streamserve ")
-
-
-def test_commands_keep_their_metrics_in_memory_though_feast_was_imported_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Importing Feast sets this for every process that is started after it."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/nowhere")
-    assert CliRunner().invoke(main, ["broker", "--help"]).exit_code == 0
-    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ

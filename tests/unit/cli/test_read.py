@@ -52,6 +52,15 @@ def test_a_topic_that_the_app_does_not_have_is_wrong_usage_and_those_it_has_are_
     assert "there is clicks, visits, shop-dead-letters" in told(result.output)
 
 
+@pytest.mark.parametrize(("topic", "maker"), [("drift", "app.monitor"), ("shop-performance", "app.labels")])
+def test_a_topic_of_the_engine_s_that_the_app_does_not_have_comes_with_who_would_make_it(
+    shop: str, topic: str, maker: str
+) -> None:
+    result = CliRunner().invoke(main, ["read", shop, topic])
+    assert result.exit_code == 2
+    assert f"({maker} makes one)" in told(result.output)
+
+
 @pytest.mark.parametrize("where", ["yesterday", "5x", "2026-13-01", "-1h"])
 def test_a_place_that_means_nothing_is_wrong_usage(shop: str, where: str) -> None:
     result = CliRunner().invoke(main, ["read", shop, "clicks", "--from", where])

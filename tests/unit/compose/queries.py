@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamserve.ops.health import Liveness
 from streamserve.ops.metrics import PrometheusObserver
 from streamserve.records import Span
-from tests.unit.ops.test_metrics import tell_everything
+from tests.unit.ops.metrics.telling import tell_everything
 
 __all__ = ["exported", "filled", "unknown"]
 

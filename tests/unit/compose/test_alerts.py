@@ -53,7 +53,7 @@ def test_the_runbook_names_panels_that_there_are() -> None:
     assert {name for name in named if not any(title.startswith(name) for title in titles)} == set()
 
 
-@pytest.mark.parametrize("document", ["README.md", "compose/runbook.md", "compose/README.md"])
+@pytest.mark.parametrize("document", ["README.md", "compose/operations.md", "compose/runbook.md", "compose/README.md"])
 def test_documents_name_metrics_that_workers_export(document: str) -> None:
     named = re.findall(r"`((?:streamserve|process)_[a-z_]+)", (COMPOSE.parent / document).read_text())
     known = {re.sub("_(bucket|sum|count)$", "", name) for name in exported()}

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from streamserve.features.environment import environment_kept
+
+with environment_kept():  # the tests beside it import Feast themselves, and come later
+    from tests.unit.features import feast_repo
+
 
 @pytest.fixture(scope="session")
 def empty_repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample repository, applied, without a row."""
-    from tests.unit.features import feast_repo  # here: importing Feast changes the environment of test processes
-
     path = tmp_path_factory.mktemp("feast") / "feature_repo"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="On demand feature view is an experimental", category=RuntimeWarning)

@@ -138,6 +138,19 @@ def test_feast_is_imported_only_when_a_repository_is_opened() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_importing_feast_leaves_metrics_in_memory_here_and_in_processes_that_are_started_from_here() -> None:
+    program = (
+        "import os, sys\n"
+        "before = dict(os.environ)\n"
+        "from streamserve.features.environment import environment_kept\n"
+        "with environment_kept():\n"
+        "    import feast.metrics\n"
+        "from prometheus_client import values\n"
+        "sys.exit(dict(os.environ) != before or values.ValueClass is not values.MutexValue)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_cached_rows_are_answered_without_the_store_and_counted(repo: Path) -> None:
     recorder = Recorder()
     reader = FeastReader(repo, "wind_v1", options=JoinOptions(cache_max_age=timedelta(hours=1)), observer=recorder)

@@ -242,3 +242,23 @@ def test_changes_are_produced_to_the_partition_they_name(*, careful: bool) -> No
 def test_a_closed_transaction_can_be_closed_again() -> None:
     with opened() as (transaction, _):
         transaction.close()
+
+
+def test_a_transaction_is_aborted_before_its_client_is_let_go_of() -> None:
+    with opened() as (transaction, switch):
+        produce(transaction)
+        transaction.close()
+        assert switch.counts["producer.abort_transaction", "before"] == 1
+
+
+def test_what_was_aborted_is_not_aborted_again_at_the_end() -> None:
+    with opened() as (transaction, switch):
+        produce(transaction)
+        transaction.abort()
+    assert switch.counts["producer.abort_transaction", "before"] == 1
+
+
+def test_nothing_is_aborted_where_nothing_is_open() -> None:
+    with opened() as (_, switch):
+        pass
+    assert switch.counts["producer.abort_transaction", "before"] == 0

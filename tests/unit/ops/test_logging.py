@@ -128,7 +128,7 @@ def test_state_changes_are_told(observer: LoggingObserver, log: Recorder) -> Non
             {"model": "delay", "column": "gust", "detector": "ADWIN", "partition": 3, "event_time": EPOCH},
         ),
         ("warning", "feature rows not logged", {"service": "delay_v1", "rows": 2}),
-        ("warning", "not ready", {"why": "Feast is away"}),
+        ("info", "not ready", {"why": "Feast is away"}),
         ("info", "ready", {}),
     ]
 

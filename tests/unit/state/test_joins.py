@@ -46,7 +46,7 @@ def run(
     alone: list[LoneRow] = []
     newest = -1_000
     for index, row in enumerate(arriving):
-        pairs += join.join_one(*row)
+        pairs += join_one(join, *row)
         newest = max(newest, row.time_ms)
         alone += join.expire(newest - LATENESS)
         commit(join, log)
@@ -56,6 +56,10 @@ def run(
     commit(join, log)
     assert (len(join), log) == (0, {})
     return pairs, alone
+
+
+def join_one(join: StreamJoin, side: Side, key: bytes, time_ms: int, payload: bytes) -> list[Joined]:
+    return join.join((side,), (key,), (time_ms,), (payload,))
 
 
 def commit(join: StreamJoin, log: dict[bytes, bytes]) -> None:
@@ -115,7 +119,9 @@ def test_a_restore_at_any_moment_changes_nothing(
 @given(rows(), st.integers(0, 50))
 def test_a_batch_gives_the_pairs_of_its_rows_one_by_one(given_rows: list[Given], within_ms: int) -> None:
     together, single = (StreamJoin("trips", within_ms=within_ms) for _ in range(2))
-    expected = [pair._replace(position=place) for place, row in enumerate(given_rows) for pair in single.join_one(*row)]
+    expected = [
+        pair._replace(position=place) for place, row in enumerate(given_rows) for pair in join_one(single, *row)
+    ]
     columns = list(zip(*given_rows, strict=True)) or [(), (), (), ()]
     assert together.join(*columns) == expected
     assert together.take_changes() == single.take_changes()
@@ -124,32 +130,32 @@ def test_a_batch_gives_the_pairs_of_its_rows_one_by_one(given_rows: list[Given],
 def test_the_pairs_of_a_row_come_by_the_other_sides_time_then_arrival() -> None:
     join = StreamJoin("trips", within_ms=10)
     for time_ms, payload in ((5, b"5"), (3, b"3"), (5, b"5-again"), (40, b"40")):
-        join.join_one("left", b"k", time_ms, payload)
-    assert [pair.left for pair in join.join_one("right", b"k", 6, b"r")] == [b"3", b"5", b"5-again"]
+        join_one(join, "left", b"k", time_ms, payload)
+    assert [pair.left for pair in join_one(join, "right", b"k", 6, b"r")] == [b"3", b"5", b"5-again"]
 
 
 def test_the_bound_itself_is_inside_and_the_watermark_too() -> None:
     join = StreamJoin("trips", within_ms=10, kind="left")
-    join.join_one("left", b"k", 0, b"l")
+    join_one(join, "left", b"k", 0, b"l")
     assert join.expire(10) == []
-    assert [pair.right for pair in join.join_one("right", b"k", 10, b"r")] == [b"r"]
-    join.join_one("left", b"k", 21, b"alone")
-    assert join.join_one("right", b"k", 10, b"r2") == [Joined(0, b"k", 0, 10, b"l", b"r2")]
+    assert [pair.right for pair in join_one(join, "right", b"k", 10, b"r")] == [b"r"]
+    join_one(join, "left", b"k", 21, b"alone")
+    assert join_one(join, "right", b"k", 10, b"r2") == [Joined(0, b"k", 0, 10, b"l", b"r2")]
     assert [row.payload for row in join.expire(32)] == [b"alone"]
 
 
 def test_a_row_behind_the_watermark_meets_what_is_still_there_and_goes_with_the_next_expiry() -> None:
     join = StreamJoin("trips", within_ms=10, kind="outer")
-    join.join_one("left", b"k", 100, b"l")
+    join_one(join, "left", b"k", 100, b"l")
     join.expire(105)
-    assert len(join.join_one("right", b"k", 92, b"late")) == 1
-    assert join.join_one("right", b"k", 20, b"too late") == []
+    assert len(join_one(join, "right", b"k", 92, b"late")) == 1
+    assert join_one(join, "right", b"k", 20, b"too late") == []
     assert join.expire(105) == [LoneRow("right", b"k", 20, b"too late")]
 
 
 def test_a_row_that_comes_and_goes_between_two_commits_is_never_written() -> None:
     join = StreamJoin("trips", within_ms=10)
-    join.join_one("left", b"k", 0, b"l")
+    join_one(join, "left", b"k", 0, b"l")
     join.expire(100)
     assert join.take_changes() == ([], [])
 

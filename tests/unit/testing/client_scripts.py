@@ -18,7 +18,7 @@ from streamserve.kafka.errors import kafka_error
 Script: TypeAlias = Callable[[Clients, Mapping[str, Any], str], Any]
 
 READ = {"enable.partition.eof": True, "auto.offset.reset": "earliest", "enable.auto.commit": False}
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 class Made:

@@ -233,3 +233,24 @@ def test_an_outcome_on_an_unknown_topic_is_refused() -> None:
 def test_a_dead_letter_topic_among_the_outputs_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="delays is named as an output"):
         Expected(outputs={"delays": 1}, dead_letter_topic="delays")
+
+
+def test_dead_letters_of_one_step_keep_their_order_and_those_of_two_need_not() -> None:
+    inputs = [InputRecord("flights", 0, offset) for offset in range(3)]
+    expected = Expected(outputs={}, dead_letter_topic=DEAD)
+
+    def reordered(*steps: str) -> int:
+        sources = zip((1, 0, 2), steps, strict=True)
+        letters = [OutcomeRecord(DEAD, 0, n, ("flights", 0, at), step=step) for n, (at, step) in enumerate(sources)]
+        return check_delivery(inputs, letters, {("flights", 0): 3}, expected=expected).reordered
+
+    assert reordered("decode", "agent", "agent") == 0
+    assert reordered("agent", "agent", "agent") == 1
+
+
+def test_inputs_that_are_entered_later_stand_behind_those_before() -> None:
+    check = DeliveryCheck([InputRecord("flights", 0, 5)], EXPECTED)
+    check.enter([InputRecord("flights", 0, 7), InputRecord("flights", 0, 6)])
+    assert check.report({("flights", 0): 8}).counts()["lost"] == 3
+    with pytest.raises(ConfigurationError, match=r"flights\[0\]@6 was entered after flights\[0\]@7"):
+        check.enter([InputRecord("flights", 0, 6)])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException
@@ -12,7 +13,15 @@ from confluent_kafka import KafkaException
 from streamserve.errors import ConfigurationError
 from streamserve.kafka.calls import CALL_NAMES, Calls
 from streamserve.kafka.errors import kafka_error
-from streamserve.testing.faults import EXIT_STATUS, FAULT_VARIABLE, Fault, FaultSwitch, from_environment, parse_faults
+from streamserve.testing.faults import (
+    EXIT_STATUS,
+    FAULT_VARIABLE,
+    NOTES_VARIABLE,
+    Fault,
+    FaultSwitch,
+    from_environment,
+    parse_faults,
+)
 
 
 def test_several_faults_are_read_from_one_text() -> None:
@@ -97,3 +106,35 @@ def test_without_a_text_there_is_no_hook(text: str, monkeypatch: pytest.MonkeyPa
     assert from_environment() is None
     monkeypatch.delenv(FAULT_VARIABLE)
     assert from_environment() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["producer.flush:before:2:kill", "consumer.poll:after:1:pause:0.5", "producer.flush:after:3:raise=_FENCED"],
+)
+def test_a_fault_is_written_as_it_is_read(text: str) -> None:
+    assert [str(fault) for fault in parse_faults(text)] == [text]
+
+
+def test_faults_are_noted_and_the_commit_that_follows_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = "producer.commit_transaction"
+    monkeypatch.setenv(FAULT_VARIABLE, f"{commit}:before:2:raise=_TIMED_OUT,{commit}:after:2:raise=_TIMED_OUT")
+    monkeypatch.setenv(NOTES_VARIABLE, str(tmp_path / "notes"))
+    calls = Calls(from_environment())
+    calls(commit, str)
+    for _ in range(2):
+        with pytest.raises(KafkaException):
+            calls(commit, str)
+    calls(commit, str)
+    calls(commit, str)
+    told = [f"{commit}:{when}:2:raise=_TIMED_OUT" for when in ("before", "after")]
+    assert (tmp_path / "notes").read_text().splitlines() == [*told, "settled 2"]
+
+
+def test_a_fault_that_ends_the_process_is_noted_before(tmp_path: Path) -> None:
+    program = "from streamserve.testing.faults import from_environment; from_environment()('consumer.poll', 'before')"
+    fault = "consumer.poll:before:1:kill"
+    environment = {**os.environ, FAULT_VARIABLE: fault, NOTES_VARIABLE: str(tmp_path / "notes")}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert (tmp_path / "notes").read_text() == f"{fault}\n"

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Stream, Topic
-from streamserve.dataflow.planning.plan import Per
+from streamserve.dataflow.planning.nodes import Per
 from streamserve.errors import PlanError
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from streamserve import App, Stream, Table, Topic
 from streamserve.dataflow.owning import loading
 from streamserve.observer import Observer
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault
 from streamserve.testing.memory_kafka import Cluster
+from tests.unit.testing.counting import POISON, Counting, Event, counting
 
 LONG = [f"long{number}" for number in range(40)]
 SHORT = ["short"]
-POISON = "poison"
-"""Its result is too large for the broker."""
-
-
-class Event(msgspec.Struct, frozen=True):
-    user: str
-
-
-class Seen(msgspec.Struct, frozen=True):
-    user: str
-    times: int
-
-
-class Counted(NamedTuple):
-    app: App
-    events: Topic[Event, str]
-    out: Topic[Seen, str]
-    seen: Table[str, int]
 
 
 class Story(Observer):
@@ -72,25 +53,16 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Story:
     return Story()
 
 
-def counting() -> Counted:
-    app = App("counting")
-    events = app.topic("events", Event, key="user")
-    out = app.topic("out", Seen, key="user")
-    seen = app.table("seen", int, default=int)
+def counting_with_a_timer() -> Counting:
+    app = counting()
 
-    @app.agent(events, to=out)
-    async def count(stream: Stream[Event]) -> AsyncIterator[Seen]:  # pyright: ignore[reportUnusedFunction]
-        async for event in stream:
-            times = seen.update(event.user, lambda times: times + 1)
-            yield Seen("x" * 2_000_000 if event.user == POISON else event.user, times)
-
-    @app.timer("1m", per="partition")
+    @app.app.timer("1m", per="partition")
     async def tick() -> None: ...  # pyright: ignore[reportUnusedFunction]
 
-    return Counted(app, events, out, seen)
+    return app
 
 
-def with_much_state_in_partition_1(app: Counted) -> Harness:
+def with_much_state_in_partition_1(app: Counting) -> Harness:
     """Return a harness that was stopped, with more records to be read in both partitions."""
     with Harness(app.app, partitions=2) as harness:
         harness.send(app.events, *map(Event, SHORT), partition=0)
@@ -107,7 +79,7 @@ def send(cluster: Cluster, user: str, partition: int) -> None:
 
 
 def test_a_partition_with_little_state_commits_while_another_is_restored(story: Story) -> None:
-    app = counting()
+    app = counting_with_a_timer()
     before = with_much_state_in_partition_1(app)
     with Harness(app.app, partitions=2, after=before, observer=story) as harness:
         assert story.lines == [
@@ -124,7 +96,7 @@ def test_a_partition_with_little_state_commits_while_another_is_restored(story: 
 
 @pytest.mark.parametrize("fault", ["crash", "abort", "fence", "rebalance"])
 def test_what_befalls_the_one_meanwhile_loses_and_repeats_nothing_of_either(story: Story, fault: Fault) -> None:
-    app = counting()
+    app = counting_with_a_timer()
     before = with_much_state_in_partition_1(app)
     harness = Harness(app.app, partitions=2, after=before, observer=story)
     harness.fault(fault)
@@ -137,7 +109,7 @@ def test_what_befalls_the_one_meanwhile_loses_and_repeats_nothing_of_either(stor
 
 
 def test_a_rebalance_on_the_way_reads_on_where_it_was(story: Story) -> None:
-    app = counting()
+    app = counting_with_a_timer()
     before = with_much_state_in_partition_1(app)
     harness = Harness(app.app, partitions=2, after=before, observer=story)
     harness.fault("rebalance")
@@ -148,7 +120,7 @@ def test_a_rebalance_on_the_way_reads_on_where_it_was(story: Story) -> None:
 
 def test_what_the_broker_refuses_is_looked_for_until_all_partitions_are_read(story: Story) -> None:
     """The one that is read first commits something in each incarnation, but the culprit is in the other."""
-    app = counting()
+    app = counting_with_a_timer()
     before = with_much_state_in_partition_1(app)
     _, cluster = before.kafka
     send(cluster, POISON, 1)

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import NamedTuple
-
-import msgspec
 import pytest
 
-from streamserve import App, Stream, Table, Topic
 from streamserve.kafka.control import RUN_KEY, RunState, control_topic
 from streamserve.observer import Observer
 from streamserve.ops.health import Health
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault
-
-
-class Event(msgspec.Struct, frozen=True):
-    user: str
-
-
-class Seen(msgspec.Struct, frozen=True):
-    user: str
-    times: int
-
-
-class Counting(NamedTuple):
-    app: App
-    events: Topic[Event, str]
-    out: Topic[Seen, str]
-    seen: Table[str, int]
+from tests.unit.testing.counting import Event, counting
 
 
 class Told(Observer):
@@ -44,20 +24,6 @@ class Told(Observer):
     def aborted(self, reason: str, message: str) -> None:
         del message
         self.lines.append(reason)
-
-
-def counting() -> Counting:
-    app = App("counting")
-    events = app.topic("events", Event, key="user")
-    out = app.topic("out", Seen, key="user")
-    seen = app.table("seen", int, default=int)
-
-    @app.agent(events, to=out)
-    async def count(stream: Stream[Event]) -> AsyncIterator[Seen]:  # pyright: ignore[reportUnusedFunction]
-        async for event in stream:
-            yield Seen(event.user, seen.update(event.user, lambda times: times + 1))
-
-    return Counting(app, events, out, seen)
 
 
 def say(harness: Harness, value: bytes | None, key: bytes = RUN_KEY) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Batch, Stream, Topic, Window, aggregates, hopping, session, tumbling
-from streamserve.dataflow.planning.plan import Ordering
+from streamserve.dataflow.planning.nodes import Ordering
 from streamserve.errors import ConfigurationError, PlanError, TopicError, TransactionAborted
 from streamserve.observer import Observer
 from streamserve.testing import DeadLetter, Harness

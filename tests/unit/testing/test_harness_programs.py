@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamserve import App, Reject, Stream, Topic
-from streamserve.dataflow.planning.plan import Ordering
+from streamserve.dataflow.planning.nodes import Ordering
 from streamserve.tables import Table
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault

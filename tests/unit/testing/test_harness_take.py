@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Batch, Binary, Record, Reject, Stream, Topic, gather
-from streamserve.dataflow.planning.plan import Ordering
+from streamserve.dataflow.planning.nodes import Ordering
 from streamserve.testing import Harness
 from streamserve.testing.harness import Fault
 

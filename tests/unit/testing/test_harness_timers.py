@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from streamserve import App, Reject, Stream, Table, Topic
 from streamserve.dataflow.checks import check
-from streamserve.dataflow.planning.plan import OnError
+from streamserve.dataflow.planning.nodes import OnError
 from streamserve.errors import ConfigurationError, PlanError
 from streamserve.observer import Observer
 from streamserve.settings import Settings

@@ -273,6 +273,13 @@ def test_every_broker_has_a_listener_of_its_own(broker: Broker) -> None:
         assert len({first, second, broker.address}) == 3
 
 
+def test_where_it_listened_is_known_beyond_its_end(broker: Broker) -> None:
+    """The last answers may still be on their way then, and name brokers."""
+    with KafkaProxy(broker.address) as proxy:
+        address = proxy.address
+    assert proxy.address == address
+
+
 @pytest.mark.parametrize("brokers", ["", "localhost", "localhost:", "localhost:x"])
 def test_addresses_need_a_host_and_a_port(brokers: str) -> None:
     with pytest.raises(ConfigurationError, match="the proxy's brokers"):

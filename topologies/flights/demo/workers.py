@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from streamserve.broker.probe import free_port
 from streamserve.errors import OutageError
 from streamserve.ops.supervisor import PARENT_FD
+from streamserve.testing.children import Lifeline, last_lines, wait_or_kill
 
 __all__ = ["CHECKOUT", "Workers"]
 
@@ -44,7 +45,7 @@ class _Place:
     @property
     def end(self) -> str:
         """The last lines of the log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]) if self.log.exists() else ""
+        return last_lines(self.log, _LAST_LINES)
 
 
 class Workers:
@@ -64,7 +65,7 @@ class Workers:
         given = {"bootstrap_servers": brokers, **(settings or {})}
         own = {f"STREAMSERVE_{name.upper()}": value for name, value in given.items()}
         self._env = {**os.environ, "TZ": "UTC", **own}
-        self._life_read, self._life_write = os.pipe()
+        self._lifeline = Lifeline(PARENT_FD)
         self._places: list[_Place] = []
         self._leaving: list[_Place] = []
         self._make_places(count)
@@ -149,8 +150,7 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        os.close(self._life_read)
-        os.close(self._life_write)
+        self._lifeline.close()
 
     def _make_places(self, count: int) -> None:
         """Make places up to ``count``; a name that is still in use by one that leaves is waited for."""
@@ -167,10 +167,9 @@ class Workers:
             **self._env,
             "STREAMSERVE_INSTANCE": place.instance,
             "STREAMSERVE_HTTP_PORT": place.url.rpartition(":")[2],
-            PARENT_FD: str(self._life_read),
         }
         with place.log.open("ab") as log:
-            return _run([*_COMMAND, self._app], env, log, self._life_read)
+            return self._lifeline.start([*_COMMAND, self._app], env, log, folder=CHECKOUT)
 
 
 def _ask_to_end(place: _Place) -> None:
@@ -180,28 +179,9 @@ def _ask_to_end(place: _Place) -> None:
 
 def _wait_for_end(place: _Place, give_up: float) -> None:
     """Wait for one that was asked to end; kill it where it does not."""
-    if place.process is None:
-        return
-    try:
-        place.process.wait(max(0.0, give_up - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        place.process.kill()
-        place.process.wait()
-    place.process = None
-
-
-def _run(command: list[str], env: dict[str, str], log: IO[bytes], life: int) -> subprocess.Popen[bytes]:
-    """Start one worker, in a process group of its own: Ctrl-C is for the demo, which then lets it drain."""
-    return subprocess.Popen(  # noqa: S603 - our own command, without a shell
-        command,
-        cwd=CHECKOUT,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        pass_fds=(life,),
-        process_group=0,
-    )
+    if place.process is not None:
+        wait_or_kill(place.process, give_up - time.monotonic())
+        place.process = None
 
 
 def _is_ready(url: str) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamserve.errors import ConfigurationError
+from streamserve.features.environment import environment_kept
 from topologies.flights.history import load_aircraft, route_history
 from topologies.flights.source import Instants
 from topologies.flights.year import Flights, load_flights, load_weather
@@ -71,9 +72,10 @@ def _copied(repo: Path) -> Path:
 
 
 def _applied(repo: Path) -> FeatureStore:
-    from feast import FeatureStore
+    with environment_kept():
+        from feast import FeatureStore
 
-    from topologies.flights.feature_repo import definitions as flights
+        from topologies.flights.feature_repo import definitions as flights
 
     store = FeatureStore(repo_path=str(repo))
     entities = [flights.origin, flights.route, flights.day, flights.aircraft]

@@ -16,7 +16,8 @@ from streamserve.dataflow.arriving.arrivals import InLogOrder, Row
 from streamserve.dataflow.arriving.intake import Intake, TopicReader
 from streamserve.dataflow.arriving.merge import EventTimeMerge, Waits
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.planning.plan import Part, TopicNode
+from streamserve.dataflow.planning.nodes import TopicNode
+from streamserve.dataflow.planning.plan import Part
 from streamserve.errors import TransactionAborted
 from streamserve.kafka.marks import Limits, Progress
 from streamserve.records import RawRecord

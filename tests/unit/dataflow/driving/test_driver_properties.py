@@ -19,7 +19,7 @@ from streamserve.dataflow.batch import RecordBatch
 from streamserve.dataflow.driving.driver import AgentDriver, HandDriver, Outcomes
 from streamserve.dataflow.driving.effects import Send, ask, gather, perform
 from streamserve.dataflow.driving.io_driver import IoDriver
-from streamserve.dataflow.planning.plan import Ordering
+from streamserve.dataflow.planning.nodes import Ordering
 from streamserve.errors import FeatureRowError
 from tests.unit.dataflow.fakes import FakeTarget, batch_of
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streamserve import App, Stream, Topic, aggregates
-from streamserve.dataflow.planning.plan import TableNode
+from streamserve.dataflow.planning.nodes import TableNode
 from streamserve.dataflow.planning.references import used_nodes
 from streamserve.errors import PlanError
 from streamserve.state.windows import tumbling

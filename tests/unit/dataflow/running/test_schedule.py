@@ -6,7 +6,7 @@ from typing import Literal
 
 from streamserve.clock import ManualClock
 from streamserve.dataflow.batch import Tick
-from streamserve.dataflow.planning.plan import TimerNode
+from streamserve.dataflow.planning.nodes import TimerNode
 from streamserve.dataflow.running.schedule import Schedule
 
 

@@ -14,7 +14,7 @@ from streamserve import Reject
 from streamserve.codecs.json import codec_for
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.batch import StepOutput
-from streamserve.dataflow.planning.plan import AgentNode
+from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.agents import BatchAgentStep, Side
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import OutcomeWriter, TopicWriter

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamserve import FeatureRow, Regression
-from streamserve.dataflow.planning.plan import ModelNode
+from streamserve.dataflow.planning.nodes import ModelNode
 from streamserve.dataflow.steps.models import ModelScorer
 from streamserve.errors import ConfigurationError, ModelRowError
 from streamserve.features.base import FeatureBatch

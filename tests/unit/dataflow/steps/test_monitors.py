@@ -19,7 +19,8 @@ from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordin
 from streamserve.dataflow.driving.driver import HandDriver
 from streamserve.dataflow.driving.effects import ask
 from streamserve.dataflow.owning.groups import Group
-from streamserve.dataflow.planning.plan import AgentNode, FeaturesNode, ModelNode, Part
+from streamserve.dataflow.planning.nodes import AgentNode, FeaturesNode, ModelNode
+from streamserve.dataflow.planning.plan import Part
 from streamserve.dataflow.runtime import LoadedModel
 from streamserve.dataflow.steps.agents import AgentStep, BatchAgentStep, Side
 from streamserve.dataflow.steps.features import FeatureJoin

@@ -8,7 +8,7 @@ import pytest
 from typing_extensions import override
 
 from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, StepOutput, coordinates_of
-from streamserve.dataflow.planning.plan import OnError
+from streamserve.dataflow.planning.nodes import OnError
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.errors import ConfigurationError, CrashError, OversizeError, Reject
 from streamserve.kafka.transaction import Quarantine

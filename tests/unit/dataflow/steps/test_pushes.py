@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from streamserve.dataflow.planning.plan import PushNode
+from streamserve.dataflow.planning.nodes import PushNode
 from streamserve.dataflow.steps.pushes import PushStep, fields_of, push_all
 from streamserve.errors import FeatureRowError, OutageError
 from streamserve.features.memory import MemoryReader

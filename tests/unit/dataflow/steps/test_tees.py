@@ -7,7 +7,7 @@ import pytest
 from streamserve.dataflow.arriving.channels import headers_from
 from streamserve.dataflow.batch import InputRows, OutputColumns, StepOutput
 from streamserve.dataflow.lineage import HEADER, UNKNOWN, Lineage
-from streamserve.dataflow.planning.plan import TeeNode
+from streamserve.dataflow.planning.nodes import TeeNode
 from streamserve.dataflow.steps.tees import Tees
 from streamserve.errors import ConfigurationError
 from streamserve.records import Coordinates, Emission

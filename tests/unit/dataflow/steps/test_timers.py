@@ -13,7 +13,7 @@ from streamserve.codecs.json import codec_for
 from streamserve.codecs.keys import KeyCodec
 from streamserve.dataflow.batch import StepOutput, Tick
 from streamserve.dataflow.driving.effects import Send, ask, perform
-from streamserve.dataflow.planning.plan import TimerNode
+from streamserve.dataflow.planning.nodes import TimerNode
 from streamserve.dataflow.steps.timers import TimerStep
 from streamserve.dataflow.steps.writers import TopicWriter
 from streamserve.errors import ConfigurationError, OutageError

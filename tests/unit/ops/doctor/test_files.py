@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from streamserve import App
-from streamserve.dataflow.planning.plan import FeaturesNode, ModelNode
+from streamserve.dataflow.planning.nodes import FeaturesNode, ModelNode
 from streamserve.inference.package import MODEL_FILE
 from streamserve.ops.doctor import Finding
 from streamserve.ops.doctor.files import feature_store, models, state_directory
@@ -82,10 +82,10 @@ def test_a_model_needs_a_registry() -> None:
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     """A repository whose service is joined by a text and a number."""
+    store = new_store(tmp_path / "repo", "rides")
     from feast import Entity, FeatureService, FeatureView, Field, ValueType
     from feast.types import Float32
 
-    store = new_store(tmp_path / "repo", "rides")
     driver = Entity(name="driver", join_keys=["driver"], value_type=ValueType.STRING)
     city = Entity(name="city", join_keys=["city"], value_type=ValueType.INT64)
     source = history(tmp_path / "repo", "rates")

@@ -11,7 +11,7 @@ from functools import cache
 
 from streamserve.testing.reading import ReadRecord
 from streamserve.testing.verify.inputs import WINDOW_MS, Input, closing_inputs, extend, make_inputs, to_window
-from streamserve.testing.verify.judging import History, Judgement, judge
+from streamserve.testing.verify.judging import History, Judge, Judgement, judge
 from streamserve.testing.verify.names import Names
 
 PARTITIONS = 2
@@ -37,6 +37,22 @@ class Planted:
             return self.topics[topic]
 
         return judge(History(NAMES, self.before, read, lambda: self.after or self.before, over))
+
+    def judge_in_two(self, inputs: int) -> Sequence[Judgement]:
+        """Judge after the first ``inputs`` with their outcomes, while the app runs, and again after everything."""
+        judge, first = Judge(NAMES), self.topics[NAMES.inputs][:inputs]
+        ends = {(NAMES.inputs, record.partition): record.offset + 1 for record in first}
+        early = {NAMES.inputs: inputs}
+        for topic in (NAMES.answers, NAMES.guesses, NAMES.dead_letters):
+            places = [_place_of(record) for record in self.topics[topic]]
+            early[topic] = sum(offset < ends.get((NAMES.inputs, partition), 0) for partition, offset in places)
+        beside = History(
+            NAMES, ends, lambda topic: self.topics[topic][: early.get(topic, 0)], lambda: self.before, over=False
+        )
+        over = History(
+            NAMES, self.before, lambda topic: self.topics[topic][early.get(topic, 0) :], lambda: self.before, over=True
+        )
+        return judge.read(beside), judge.read(over)
 
     def change(self, topic: str, place: int, **fields: object) -> None:
         """Change fields of the JSON value of the record at ``place``."""
@@ -97,6 +113,15 @@ def answer(planted: Planted, event: Input, record: ReadRecord, chains: dict[tupl
     if event.is_labelled:
         match = {"kind": "match", "key": str(event.id), "status": "matched", "truth": event.truth}
         planted.put(NAMES.performance, 0, "", json.dumps(match).encode())
+
+
+def _place_of(record: ReadRecord) -> tuple[int, int]:
+    """Return partition and offset of the input that an outcome names."""
+    if record.headers:
+        told = {name: value for name, value in record.headers if isinstance(value, bytes)}
+        return int(told["source-partition"]), int(told["source-offset"])
+    fields = json.loads(record.value or b"{}")
+    return fields["partition"], fields["offset"]
 
 
 def table_value(count: int, chain: int) -> bytes:

@@ -155,6 +155,18 @@ def test_beside_a_running_app_the_changelog_lies_between_the_offsets_before_and_
     assert set(found_in(planted, over=False)) == {"torn"}
 
 
+@pytest.mark.parametrize("inputs", [1, 1500, 3000])
+def test_judged_beside_the_run_and_on_from_there_a_history_comes_to_the_same(inputs: int) -> None:
+    planted = kept_contract()
+    again(NAMES.performance)(planted)
+    changed(NAMES.windows, value=99)(planted)
+    planted.topics[NAMES.guesses].pop()
+    beside, over = planted.judge_in_two(inputs)
+    assert (beside.inputs, beside.findings.counts["phantom"], beside.findings.counts["lost"]) == (inputs, 0, 0)
+    assert over == planted.judge()
+    assert found_in(planted) == {"duplicated": 1, "stale": 1, "torn": 1}
+
+
 def test_every_kind_is_planted_here() -> None:
     marks = test_what_is_planted_is_found.pytestmark  # pyright: ignore[reportFunctionMemberAccess]
     assert {case[0] for case in marks[0].args[1]} == set(KINDS)

@@ -12,44 +12,16 @@ import pytest
 from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamserve.observer import Observers
 from streamserve.ops.health import Liveness
 from streamserve.ops.metrics import PrometheusObserver
 from streamserve.records import Span
-
-from .naming import problems_of
+from tests.unit.ops.metrics.naming import problems_of
+from tests.unit.ops.metrics.telling import tell_everything
 
 
 @pytest.fixture
 def metrics() -> PrometheusObserver:
     return PrometheusObserver("flights")
-
-
-def tell_everything(observer: Observers) -> None:
-    observer.polled("flights", 500)
-    observer.processed("predict", 500, 0.002)
-    observer.emitted("delays", 499)
-    observer.dead_lettered("predict", "agent", 1)
-    observer.skipped("decode", "decode", 2)
-    observer.late("origin_delay", 3)
-    observer.committed(500, 0.003)
-    observer.latencies([0.004, 0.006, 12.0])
-    observer.aborted("TransactionAborted", "why")
-    observer.assigned({"flights": [0, 1]})
-    observer.restored("flights/0", 0.2)
-    observer.state_discarded("monitor of delay", 0, ["statistics: columns changed"])
-    observer.lag("flights", 0, 17)
-    observer.features_read("delay_v1", 500, 480, 0.001, [3.0, 4000.0])
-    observer.features_pushed("weather", 3, 1)
-    observer.features_unlogged("delay_v1", 2)
-    observer.model_loaded("delay", "1", "ab12", 256)
-    observer.model_run("delay", 256, 1, 0.0004)
-    observer.drift_window("delay", "gust", "origin=JFK", 0, {"count": 10, "mean": 1.5, "median": None})
-    observer.drift_alarm("delay", "gust", "ADWIN", 0, 1_000)
-    observer.labelled("delays-labels", "matched", 40)
-    observer.performance("delays-labels", "delay", "3", "", "last", 1, {"ROCAUC": 0.75})
-    observer.ready(True, "")
-    observer.progress()
 
 
 def samples(metrics: PrometheusObserver) -> dict[str, float]:
@@ -81,7 +53,11 @@ def test_every_event_shows(metrics: PrometheusObserver) -> None:
         "streamserve_restarts_total{reason=TransactionAborted}": 1,
         "streamserve_rebalances_total": 1,
         "streamserve_assigned_partitions{topic=flights}": 2,
+        "streamserve_restore_read_records": 3,
+        "streamserve_restore_expected_records": 10,
         "streamserve_restore_seconds_sum": 0.2,
+        "streamserve_global_table_keys{topic=rates}": 5,
+        "streamserve_global_table_records_refused_total{topic=rates}": 1,
         "streamserve_state_discarded_total{state=monitor of delay}": 1,
         "streamserve_lag_records{partition=0,topic=flights}": 17,
         "streamserve_feature_rows_total{service=delay_v1}": 500,
