@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from streamserve.features.environment import environment_kept
 from tests.canaries import pytest_runtest_makereport
 
 __all__ = ["pytest_runtest_makereport"]
@@ -30,6 +32,13 @@ collect_ignore = ["benchmarks/peers/faust_copy.py", "benchmarks/peers/quix_copy.
 """Programs of other engines, which run in environments of their own."""
 
 gc.disable()  # until all is imported: there is nothing to collect yet
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the environment from what is collected: modules that hold doctests import Feast themselves."""
+    with environment_kept():
+        return (yield)
 
 
 def pytest_collection_finish() -> None:

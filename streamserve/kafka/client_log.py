@@ -27,7 +27,7 @@ class News(logging.Filter):
     is told in full. A line has its facility, its client's name and its text as arguments.
 
     >>> news = News()
-    >>> line = logging.makeLogRecord({"args": ("FAIL", "streamserve#producer-1", "no answer after 10 ms")})
+    >>> line = logging.makeLogRecord({"levelno": 40, "args": ("FAIL", "producer-1", "no answer after 10 ms")})
     >>> news.filter(line), news.filter(line)
     (True, False)
     """

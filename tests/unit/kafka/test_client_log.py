@@ -59,6 +59,7 @@ def test_a_client_without_a_broker_tells_the_log_and_prints_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(CLIENT_LOG, "filters", [News()])
+    monkeypatch.setattr(logging.getLogger(), "handlers", [caplog.handler])
     made = client(dict(config))
     give_up = time.monotonic() + 60
     while not caplog.records and time.monotonic() < give_up:

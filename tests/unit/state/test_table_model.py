@@ -55,11 +55,13 @@ class Model:
         now_ms: int,
         values: dict[bytes, list[int] | None],
         timers: dict[tuple[TimerClock, bytes], int | None],
+        deleted: set[bytes],
     ) -> None:
+        """Take over what an event wrote; a late one shortens no value's life, but for one that it ``deleted`` first."""
         for key, value in values.items():
             _, before_ms = self.values.pop(key, ([], now_ms))
             if value is not None:
-                self.values[key] = value, max(before_ms, now_ms)
+                self.values[key] = value, now_ms if key in deleted else max(before_ms, now_ms)
         self.timers |= {key: at_ms for key, at_ms in timers.items() if at_ms is not None}
         self.timers = {key: at_ms for key, at_ms in self.timers.items() if timers.get(key, at_ms) is not None}
 
@@ -98,17 +100,18 @@ class MemoryTable(RuleBasedStateMachine):
     def event(self, now_ms: int, actions: list[tuple[str, bytes, Any]], *, succeeds: bool) -> None:
         pending = Pending(now_ms)
         seen = self.model.live(max(now_ms, self.watermark_ms))
-        written, timers = set[bytes](), dict[tuple[TimerClock, bytes], int | None]()
+        written, deleted, timers = set[bytes](), set[bytes](), dict[tuple[TimerClock, bytes], int | None]()
         for action, key, argument in actions:
             if action in CLOCKS:
                 self.set_timer(pending, key, argument, action)
                 timers[action, key] = argument
             elif self.act(pending, action, key, argument, seen):
                 written.add(key)
+                deleted |= {key} if action == "delete" else set()
         assert list(self.table.items(pending)) == sorted(seen.items())
         if succeeds:
             pending.commit()
-            self.model.finish(now_ms, {key: seen.get(key) for key in written}, timers)
+            self.model.finish(now_ms, {key: seen.get(key) for key in written}, timers, deleted)
 
     def act(self, pending: Pending, action: str, key: bytes, argument: Any, seen: dict[bytes, list[int]]) -> bool:
         """Do ``action`` to the table and to ``seen``; tell whether it writes."""

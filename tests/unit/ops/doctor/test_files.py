@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from streamserve import App
 from streamserve.dataflow.planning.nodes import FeaturesNode, ModelNode
+from streamserve.features.environment import environment_kept
 from streamserve.inference.package import MODEL_FILE
 from streamserve.ops.doctor import Finding
 from streamserve.ops.doctor.files import feature_store, models, state_directory
@@ -83,8 +84,9 @@ def test_a_model_needs_a_registry() -> None:
 def repo(tmp_path: Path) -> Path:
     """A repository whose service is joined by a text and a number."""
     store = new_store(tmp_path / "repo", "rides")
-    from feast import Entity, FeatureService, FeatureView, Field, ValueType
-    from feast.types import Float32
+    with environment_kept():
+        from feast import Entity, FeatureService, FeatureView, Field, ValueType
+        from feast.types import Float32
 
     driver = Entity(name="driver", join_keys=["driver"], value_type=ValueType.STRING)
     city = Entity(name="city", join_keys=["city"], value_type=ValueType.INT64)
