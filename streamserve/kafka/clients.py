@@ -15,6 +15,9 @@ from streamserve.settings import Settings
 
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024
 """What our producers hand to a broker at most: dead letters carry what other topics refuse."""
+_HEARTBEAT_MS = 3_000
+"""Kafka's own default."""
+
 _SOCKET_TIMEOUT_MS = 60_000
 """librdkafka's own default, where nothing is transactional."""
 
@@ -46,15 +49,17 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
 
     ``range`` with a static instance name keeps the partitions of co-read topics together and lets a restarted worker
     take its own back at once. A consumer that outruns its queue would stall for librdkafka's default back-off of 1 s.
-    An offset out of range is an error, never a silent jump.
+    An offset out of range is an error, never a silent jump. Members learn of a rebalance by their next heartbeat: long
+    sessions have no slower ones, and a user's own interval holds.
     """
+    session_ms = to_milliseconds(settings.session_timeout)
     return {
+        "heartbeat.interval.ms": min(max(session_ms // 4, 100), _HEARTBEAT_MS),
         **_reader_config(settings),
         "group.id": group,
         "group.instance.id": settings.instance,
         "partition.assignment.strategy": "range",
-        "session.timeout.ms": to_milliseconds(settings.session_timeout),
-        "heartbeat.interval.ms": max(to_milliseconds(settings.session_timeout) // 4, 100),
+        "session.timeout.ms": session_ms,
     }
 
 

@@ -23,7 +23,7 @@ SESSION = "240s"
 LONGEST_S = 90.0
 """However slow the machine is, what it does by itself takes less than what waits for a time-out."""
 OFTEN = json.dumps({**KAFKA_SECRET, "heartbeat.interval.ms": "1500"})
-"""By default four in a session."""
+"""By default every 3 s."""
 
 
 def test_a_rolling_restart_lets_no_event_wait_for_a_time_out(drive: Drive) -> None:

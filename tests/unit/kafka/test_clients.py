@@ -79,3 +79,14 @@ def test_messages_travel_alone_only_where_asked() -> None:
 
 def test_a_worker_has_two_ids_that_no_other_has() -> None:
     assert len({*transactional_ids("app", "w0"), *transactional_ids("app", "w1"), *transactional_ids("b", "w0")}) == 6
+
+
+@pytest.mark.parametrize(
+    ("session", "own", "interval"),
+    [("10s", {}, 2_500), ("240s", {}, 3_000), ("10s", {"heartbeat.interval.ms": "9"}, 9)],
+)
+def test_heartbeats_are_a_quarter_of_a_session_or_kafkas_or_the_users(
+    session: str, own: dict[str, str], interval: int
+) -> None:
+    config = consumer_config(settings_of(session_timeout=session, kafka=own), "app")
+    assert int(config["heartbeat.interval.ms"]) == interval
