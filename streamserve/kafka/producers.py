@@ -1,4 +1,4 @@
-"""The two transactional producers of a worker, used in turn, and how messages get into the one whose turn it is."""
+"""The transactional producers of a worker, used in turn, and how messages get into the one whose turn it is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INIT_SECONDS = 30.0
 
 
 class Producers:
-    """Starts both producers, which fences whoever used their ids before and settles what it left open.
+    """Starts the producers, which fences whoever used their ids before and settles what it left open.
 
     ``alone`` sends each message in a batch of its own.
 
@@ -39,7 +39,7 @@ class Producers:
         self._alone = alone
         self._init_seconds = min(_INIT_SECONDS, to_milliseconds(settings.shutdown_timeout) / 1000)
         self._turn = 0
-        self._both = [self._start(name) for name in transactional_ids(app, settings.instance)]
+        self._all = [self._start(name) for name in transactional_ids(app, settings.instance)]
         self.troubled = False
         """Whether a connection broke since this was last set to ``False``."""
 
@@ -56,10 +56,10 @@ class Producers:
     @property
     def current(self) -> Producer:
         """Return the one whose turn it is."""
-        return self._both[self._turn % len(self._both)]
+        return self._all[self._turn % len(self._all)]
 
     def take_turns(self) -> None:
-        """Let the other one go on: this one's markers are still on their way."""
+        """Let the next one go on: this one's markers are still on their way."""
         self._turn += 1
 
     def send_columns(
@@ -145,12 +145,12 @@ class Producers:
         return error
 
     def close(self) -> None:
-        """Let go of both; what is unsent is dropped, never committed."""
-        for producer in self._both:
+        """Let go of all; what is unsent is dropped, never committed."""
+        for producer in self._all:
             with suppress(KafkaException, StreamserveError), _found_fatal():  # it was fenced or refused
                 producer.purge()
                 producer.poll(0)
-        self._both.clear()
+        self._all.clear()
 
 
 @contextmanager

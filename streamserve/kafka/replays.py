@@ -171,6 +171,9 @@ class Replayer:
             raise self._given_up(kafka_error(exception)) from exception
         except SystemError as error:  # the client lost a fatal error behind delivery reports: see ``producers.py``
             raise self._given_up(kafka_error(failure_named("_FENCED"))) from error
+        except KeyboardInterrupt:  # a client that is let go in the midst of a transaction: see ``Transaction.close``
+            self._abort()
+            raise
         if refused:
             letter, error = refused[0]
             raise self._given_up(error, f"replay {letter}")

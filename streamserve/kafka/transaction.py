@@ -10,7 +10,7 @@ Everything that a batch produces goes into the open transaction. Closing it, in 
 A transaction that ends in any other way than *committed* ends the engine's incarnation: the restart re-initialises the
 transactional ids, which settles what is open, and reads the stable committed offsets, which tell how it ended.
 
-Two producers are used in turn: the next transaction of one id would wait for the markers of its last.
+Producers are used in turn: the next transaction of one id would wait for the markers of its last.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ _ABORT_SECONDS = 5.0
 _GIVE_UP_SECONDS = 0.1
 """How long a transaction that is over already may take to be aborted: that it begins to be is enough."""
 _STALL_SECONDS = 12.0
+_REGISTERS = b"(registers)"
+"""The key of a message that readers of state pass over: no part of an app has such a name."""
 _ANSWER_SECONDS = 1.0
 """How long positions are waited for that will not be committed. Where a transaction breaks while they are on their way,
 librdkafka may drop the broker's answer, and tell the caller nothing before the call's own time is up."""
 
 
 class Transaction:
-    """Two producers used in turn behind one state machine.
+    """Producers used in turn behind one state machine.
 
     Not thread-safe: everything happens on the engine's thread.
 
@@ -98,6 +100,16 @@ class Transaction:
             self._producers.serve()
             self._producers.troubled = False  # what broke since this producer's last turn is not this one's trouble
             self._calls("producer.begin_transaction", self._producers.current.begin_transaction)
+
+    def register(self, topic: str, partition: int) -> None:
+        """Have a partition of a compacted topic registered with the open transaction early, not when it is closed.
+
+        librdkafka registers what messages go to a millisecond after the first, and asks once more for what comes later:
+        a partition that is first written to at the end adds that millisecond and a round trip to the commit (measured:
+        0.7 of 5.7 ms). The message that does it says nothing, under a key of its own.
+        """
+        with Aborting(self, f"produce to {topic!r}", f"the beginning of a transaction in partition {partition}", topic):
+            self._calls("producer.produce", self._producers.send, topic, b"", _REGISTERS, partition=partition)
 
     def produce_columns(
         self,
@@ -260,7 +272,7 @@ class Transaction:
             self._calls("producer.abort_transaction", self._in_time, abort, seconds)
 
     def close(self) -> None:
-        """Let go of both producers; what is unsent is dropped, never committed.
+        """Let go of all producers; what is unsent is dropped, never committed.
 
         A transaction's partitions are registered a millisecond after its first message. A client that is destroyed just
         then fails the request before it has counted it, and ends the process (``rd_kafka_txn_register_partitions`` in

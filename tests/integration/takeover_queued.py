@@ -81,7 +81,7 @@ class Moment:
 
     def __init__(self, proxy: KafkaProxy, driver: StateDriver, first_request: int) -> None:
         changelog = f"{driver.app}-chains-changelog"
-        self._ids = [f"{driver.app}.w0.{turn}" for turn in (0, 1)]
+        self._ids = [f"{driver.app}.w0.{turn}" for turn in range(3)]
         self.held = proxy.on(
             Api.PRODUCE, "hold", first=first_request, where=lambda request: request.mentions(changelog)
         )

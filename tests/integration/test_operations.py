@@ -20,6 +20,7 @@ from streamserve.broker.server import LocalBroker
 from streamserve.cli import main
 from streamserve.errors import ConfigurationError, TransactionAborted
 from streamserve.kafka.admin import Admin
+from streamserve.kafka.clients import transactional_ids
 from streamserve.kafka.fencing import end_transaction
 from streamserve.kafka.replays import Marks, Replay, Replayer, ReplayMark
 from streamserve.ops.dead_letters import Outcome, Wanted, dead_letters, replay, setting
@@ -287,8 +288,8 @@ def test_a_worker_whose_transactions_are_ended_begins_anew_by_itself(brokers: st
     send(brokers, f"{app.name}.orders", [order(1)])
     with Running(app, brokers, session_timeout="1s") as running:
         running.until_committed(1)
-        for turn in (0, 1):
-            end_transaction(f"{app.name}.{app.name}-0.{turn}", settings_of(app, brokers))
+        for transactional_id in transactional_ids(app.name, f"{app.name}-0"):
+            end_transaction(transactional_id, settings_of(app, brokers))
         send(brokers, f"{app.name}.orders", [order(2), order(3)])
         running.until_committed(3)
     assert running.recorder.restarts

@@ -254,6 +254,8 @@ class Engine:
         self.transaction.open()
         for (topic, partition), progress in batch.progress.items():
             group = self.groups[batch.part, partition]
+            if group.states and not group.moved:
+                self.transaction.register(self._plan.state_topic, partition)
             group.progress[topic, partition] = progress
             group.moved = True
         self._covered.add(batch)

@@ -64,7 +64,7 @@ def run_answers(driver: Driver, api: Api, evidence: Evidence, tries: int) -> Non
 
 def main() -> int:
     """Make the tries; return the exit code."""
-    parser = options(__doc__, tries=50)
+    parser = options(__doc__, tries=50, takes_broker=True)
     parser.add_argument("--apis", nargs="*", default=[api.name for api in APIS], choices=[api.name for api in APIS])
     given = parser.parse_args()
     evidence = Evidence("answers late or lost", given.seed)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from streamserve.broker.server import LocalBroker
-from tests.integration.evidence.outages import Outages, outlived
-from tests.integration.evidence.trials import Evidence, options
+from tests.integration.evidence.outages import Outages, on_own_broker
+from tests.integration.evidence.trials import Evidence
 from tests.integration.state_driving import StateDriver
 
 RESUMED = "from the broker's return to the next commit"
@@ -31,16 +29,5 @@ def run_kills(broker: LocalBroker, driver: StateDriver, evidence: Evidence, trie
     outages.judge()
 
 
-def main() -> int:
-    """Kill the broker; return the exit code."""
-    given = options(__doc__, tries=20).parse_args()
-    evidence = Evidence("broker SIGKILL under load", given.seed)
-    with TemporaryDirectory() as folder, LocalBroker(Path(folder) / "broker") as broker:
-        outlived(
-            broker.address, Path(folder), evidence, lambda driver: run_kills(broker, driver, evidence, given.tries)
-        )
-    return evidence.conclude()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_own_broker("broker SIGKILL under load", __doc__, run_kills))

@@ -120,7 +120,7 @@ def run_comebacks(driver: Driver, evidence: Evidence, tries: int) -> None:
 
 def main() -> int:
     """Measure; return the exit code."""
-    given = options(__doc__, tries=30).parse_args()
+    given = options(__doc__, tries=30, takes_broker=True).parse_args()
     evidence = Evidence(f"from SIGKILL to the first commit, session timeout {SESSION_S} s", given.seed)
     with broker_of(given) as brokers, plain_driver("claimed", brokers) as driver:
         run_comebacks(driver, evidence, given.tries)

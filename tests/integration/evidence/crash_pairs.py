@@ -222,7 +222,7 @@ def _journal(given: Path | None) -> Generator[Path]:
 
 def main() -> int:
     """Strike; return the exit code."""
-    parser = options(__doc__, tries=1_000_000)
+    parser = options(__doc__, tries=1_000_000, takes_broker=True)
     parser.add_argument("--app", choices=sorted(APPS), default="stored")
     parser.add_argument("--jobs", type=int, default=8, help="apps at a time; they wait more than they work")
     parser.add_argument("--seconds", type=float, default=5_400.0, help="begin nothing new after this time")

@@ -69,7 +69,7 @@ def overrun(drains: Sequence[Drain], found: Iterable[Answer]) -> list[str]:
 
 def main() -> int:
     """Make the tries; return the exit code."""
-    given = options(__doc__, tries=50).parse_args()
+    given = options(__doc__, tries=50, takes_broker=True).parse_args()
     evidence = Evidence("SIGTERM under load", given.seed)
     with broker_of(given) as brokers, plain_driver("claimed", brokers) as driver:
         run_drains(driver, evidence, given.tries)

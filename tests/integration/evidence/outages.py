@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
+from streamserve.broker.server import LocalBroker
 from streamserve.errors import OutageError
-from tests.integration.evidence.trials import SMALL, Evidence, chance_of
+from tests.integration.evidence.trials import SMALL, Evidence, chance_of, options
 from tests.integration.evidence.workers import reaction
 from tests.integration.state_driving import PATIENT, STEP_MS, StateDriver, spent_events
 
@@ -80,6 +82,17 @@ class Outages:
         found = sum(self.driver.committed_of(self._places).values())
         self._known = max(self._known, found)
         return found
+
+
+def on_own_broker(
+    what: str, doc: str | None, run: Callable[[LocalBroker, StateDriver, Evidence, int], None], tries: int = 20
+) -> int:
+    """Have ``run`` make the tries that the command line asks for, on a broker of its own; return the exit code."""
+    given = options(doc, tries).parse_args()
+    evidence = Evidence(what, given.seed)
+    with TemporaryDirectory() as folder, LocalBroker(Path(folder) / "broker") as broker:
+        outlived(broker.address, Path(folder), evidence, lambda driver: run(broker, driver, evidence, given.tries))
+    return evidence.conclude()
 
 
 def outlived(brokers: str, folder: Path, evidence: Evidence, run: Callable[[StateDriver], None]) -> None:

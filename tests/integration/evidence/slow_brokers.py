@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 
 from streamserve.broker.server import LocalBroker
 from streamserve.testing.proxy import KafkaProxy
-from tests.integration.evidence.outages import Outages, outlived
-from tests.integration.evidence.trials import Evidence, options
+from tests.integration.evidence.outages import Outages, on_own_broker
+from tests.integration.evidence.trials import Evidence
 from tests.integration.state_driving import StateDriver
 
 LATE_S = (0.2, 2.0)
@@ -58,16 +56,5 @@ def _stand_still(broker: LocalBroker, seconds: float) -> str:
     return "stopped"
 
 
-def main() -> int:
-    """Make the tries; return the exit code."""
-    given = options(__doc__, tries=20).parse_args()
-    evidence = Evidence("slow broker under load", given.seed)
-    with TemporaryDirectory() as folder, LocalBroker(Path(folder) / "broker") as broker:
-        outlived(
-            broker.address, Path(folder), evidence, lambda driver: run_slowness(broker, driver, evidence, given.tries)
-        )
-    return evidence.conclude()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(on_own_broker("slow broker under load", __doc__, run_slowness))

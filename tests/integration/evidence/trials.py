@@ -84,12 +84,13 @@ def _spread(times: Sequence[float]) -> dict[str, float]:
     return {"count": len(ordered), **{name: round(value, 3) for name, value in percentiles.items()}}
 
 
-def options(doc: str | None, tries: int) -> ArgumentParser:
-    """Return the options that all commands have."""
+def options(doc: str | None, tries: int, *, takes_broker: bool = False) -> ArgumentParser:
+    """Return the options that all commands have, and the one of those that ``broker_of`` serves."""
     parser = ArgumentParser(description=doc)
     parser.add_argument("--tries", type=int, default=tries)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--brokers", help="a broker to use instead of starting one")
+    if takes_broker:
+        parser.add_argument("--brokers", help="a broker to use instead of starting one")
     return parser
 
 

@@ -140,7 +140,7 @@ def _signal(worker: WorkerProcess, number: int) -> None:
 
 def main() -> int:
     """Make the tries; return the exit code."""
-    parser = options(__doc__, tries=100)
+    parser = options(__doc__, tries=100, takes_broker=True)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     given = parser.parse_args()
     status = 0

@@ -145,5 +145,6 @@ def read_state(brokers: str) -> dict[int, Monitoring]:
     """Return the last record of each partition."""
     last: dict[int, bytes] = {}
     for record in iter_topic(brokers, TOPIC):
-        last[record.partition] = record.value or b""
+        if record.value:  # others only have their partition registered with a transaction
+            last[record.partition] = record.value
     return {partition: Monitoring.of(value) for partition, value in last.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from confluent_kafka import Message
 
@@ -69,6 +72,20 @@ def test_a_commit_that_fails_leaves_neither_record_nor_mark(cluster: Cluster, cl
         replayer.write([replay()])
     assert seen(cluster, "clicks") == []
     assert Marks("shop", SETTINGS, clients).read() == {}
+
+
+def test_a_replay_that_is_interrupted_is_aborted_and_may_be_asked_for_again(cluster: Cluster, clients: Clients) -> None:
+    replayer = Replayer("shop", SETTINGS, clients)
+
+    def interrupted() -> Iterator[Replay]:
+        yield replay(value=b"interrupted")
+        raise KeyboardInterrupt
+
+    replays: Any = interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        replayer.write(replays)
+    replayer.write([replay(value=b"again")])
+    assert [record.value() for record in seen(cluster, "clicks")] == [b"again"]
 
 
 def test_a_record_that_the_broker_refuses_names_its_dead_letter(cluster: Cluster, clients: Clients) -> None:

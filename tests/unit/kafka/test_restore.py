@@ -57,7 +57,7 @@ def takeover(owners: Sequence[str], member: Member) -> tuple[Takeover, list[str]
 
 
 @pytest.mark.parametrize(
-    ("owners", "fenced"), [(["w0"], 0), (["alive"], 0), (["dead"], 2), (["dead", "dead too", "alive"], 4)]
+    ("owners", "fenced"), [(["w0"], 0), (["alive"], 0), (["dead"], 3), (["dead", "dead too", "alive"], 6)]
 )
 def test_each_id_of_a_dead_owner_is_fenced_in_a_step_of_its_own(owners: Sequence[str], fenced: int) -> None:
     taken, calls = takeover(owners, Member(0))

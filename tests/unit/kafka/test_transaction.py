@@ -52,7 +52,7 @@ def produce(transaction: Transaction) -> None:
 
 def test_a_transaction_commits_outputs_state_and_offsets_and_is_idle_again() -> None:
     with opened() as (transaction, switch):
-        for state_offset in (0, 0, 2):  # two producers in turn, each with a mock of its own; offset 1 is a marker
+        for state_offset in (0, 0, 0, 2):  # producers in turn, each with a mock of its own; offset 1 is a marker
             produce(transaction)
             assert transaction.is_open
             assert transaction.open_seconds > 0

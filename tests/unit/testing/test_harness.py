@@ -370,6 +370,22 @@ def test_a_monitor_watches_what_functions_give() -> None:
     }
 
 
+def test_a_transaction_that_will_write_state_has_its_partition_registered_as_it_begins() -> None:
+    app = App("watched")
+    events = app.topic("events", Event, key="user", event_time="at")
+    results = app.topic("results", Result, key=result_key)
+    model = app.model("model", inputs=[Event], output=Regression)
+    app.score(events, model=model, to=results, output=lambda event, _: Result(event.n))
+    app.monitor(model, detectors=[], window="1m", columns=["value"])
+
+    with Harness(app, models={"model": lambda _: {"value": 2.0}}) as harness:
+        for n in range(2):
+            harness.send(events, Event(n, at=START))
+        messages = harness.read_bytes("watched-state-changelog")
+    registers, state = (b"(registers)", True), (b"events", False)
+    assert [(message.key(), message.value() == b"") for message in messages] == [registers, state, registers, state]
+
+
 def test_the_checker_is_imported_without_the_engine() -> None:
     program = "import sys, streamserve.testing.checks; sys.exit('streamserve.dataflow.running.worker' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
