@@ -28,7 +28,7 @@ os.environ.pop("COLUMNS", None)
 TOGETHER = ("tests/unit/flights/", "tests/integration/test_dashboards.py", "tests/integration/test_doctor.py")
 """Tests below each of these share costly fixtures: one process runs them all."""
 
-collect_ignore = ["benchmarks/peers/faust_copy.py", "benchmarks/peers/quix_copy.py"]
+collect_ignore = ["benchmarks/peers/faust_copy.py", "benchmarks/peers/quix_copy.py", "benchmarks/compare/programs"]
 """Programs of other engines, which run in environments of their own."""
 
 gc.disable()  # until all is imported: there is nothing to collect yet

@@ -60,7 +60,7 @@ class Features(Generic[E_contra, R]):
     async def push(self, source: str, value: object) -> None:
         """Push one row to push source ``source``: later look-ups see it, the online store before the commit."""
         join = _running(self.node.binding.runtime, f"features {self.node.service!r}")
-        await ask(join.pusher, (source, value))
+        await ask(join.begin_push(), (source, value))
 
     def push_from(self, source: Source[Any, Any], *, push_source: str) -> None:
         """Push every event of ``source`` where it falls in event time among the events that ask."""

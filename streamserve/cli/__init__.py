@@ -7,6 +7,7 @@ it runs, so that help and completion answer at once.
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
 from itertools import chain
 from typing import Annotated, Any
@@ -23,9 +24,11 @@ _PANELS = {
     "An app": ("run", "check", "doctor", "graph", "call"),
     "What flows": ("topics", "send", "read", "tables"),
     "On call": ("status", "pause", "resume", "lag", "offsets", "dead_letters", "transactions"),
-    "Proof": ("verify", "bench"),
+    "Proof": ("verify", "bench", "size"),
 }
 """The modules, under the headings and in the order of the help."""
+_APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""What names an app, unlike a broker's address, whose last part is a number."""
 _GROUPS = tuple(chain.from_iterable(_PANELS.values()))
 
 
@@ -33,12 +36,14 @@ class _Commands(TyperGroup):
     """Tells an error of ours as one message on standard error, with exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
+        given: list[str] = ctx.args
+        app = next(filter(_APP.fullmatch, given), None)
         try:
             return super().invoke(ctx)
         except StreamserveError as error:
             from streamserve.cli.console import fail
 
-            fail(error)
+            fail(error, app=app)
 
     def list_commands(self, ctx: Any) -> list[str]:
         del ctx

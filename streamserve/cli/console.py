@@ -17,13 +17,16 @@ from rich.table import Table
 
 __all__ = ["fail", "note", "print_json", "print_table", "progress_bar", "waiting"]
 
+_PLACEHOLDER = "MODULE:APP"
+"""Stands for the app in what the engine's errors advise: it does not know by which name it was started."""
 _PIPED_COLUMNS = 10_000
 """No terminal's width: what reads a pipe wants one row in one line."""
 
 
-def fail(error: object, *, code: int = 1) -> NoReturn:
-    """Tell ``error`` on standard error and end with ``code``."""
-    Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/] {escape(str(error))}", highlight=False)
+def fail(error: object, *, code: int = 1, app: str | None = None) -> NoReturn:
+    """Tell ``error`` on standard error and end with ``code``; commands in it name ``app``, where that is known."""
+    text = str(error) if app is None else str(error).replace(_PLACEHOLDER, app)
+    Console(stderr=True, soft_wrap=True).print(f"[red]Error:[/] {escape(text)}", highlight=False)
     raise typer.Exit(code)
 
 

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ def load_app(name: str) -> App:
     from streamserve.app import App
 
     module_name, separator, attribute = name.partition(":")
+    if "/" in module_name or module_name.endswith(".py"):
+        raise _misnamed(f"{name!r} names a file: write {_dotted(module_name)}:{attribute or 'app'}, with dots")
     if not (separator and module_name and attribute):
         raise _misnamed(f"{name!r} is not MODULE:APP: write for example flights:app for the app of flights.py")
     found = getattr(_module(module_name), attribute, None)
@@ -103,13 +106,33 @@ def _module(name: str) -> ModuleType:
             return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            where = "streamserve looks in the working directory and in the installed packages"
-            raise _misnamed(f"no module {error.name!r}; {where}") from None
+            raise _misnamed(f"no module {error.name!r}{_where(error.name)}") from None
         raise _broken(error) from error
     except StreamserveError:
         raise
     except Exception as error:
         raise _broken(error) from error
+
+
+def _dotted(path: str) -> str:
+    """Return the module in a file.
+
+    >>> _dotted("./bees/hives.py")
+    'bees.hives'
+    """
+    parts = Path(path.removesuffix(".py")).parts
+    return ".".join(part for part in parts if part not in {"/", ".."})
+
+
+def _where(module: str) -> str:
+    """Return where a module was looked for, and where to go if it is not there."""
+    package, _, rest = module.partition(".")
+    if rest:
+        return f": {package!r} is found, but has none of that name"
+    here = Path.cwd()
+    above = [folder for folder in here.parents if (folder / package).is_dir() or (folder / f"{package}.py").is_file()]
+    there = above[0] if above else f"the folder that holds {package}/ or {package}.py"
+    return f" in {here} or among the installed packages: run this in {there}"
 
 
 def _broken(error: Exception) -> typer.Exit:

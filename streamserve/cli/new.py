@@ -17,7 +17,7 @@ import typer
 from streamserve.errors import ConfigurationError
 
 _FILLED = ".tmpl"
-"""Ends the names of files in which ``$name`` is filled in; others are copied as they are."""
+"""Ends the names of files in which ``$name`` is filled in, as in all paths; others are copied as they are."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The new package's name, and the app's.", show_default=False)]
 Into = Annotated[Path, typer.Option("--into", metavar="FOLDER", help="The folder that the package is written into.")]
@@ -49,7 +49,9 @@ def new(name: Name, into: Into = Path()) -> None:
         f"  streamserve check {name}.app:app\n"
         f"  pytest {name}\n"
         f"  streamserve broker start\n"
-        f"  streamserve run {name}.app:app --create-topics      # {folder}/README.md says how to send and read"
+        f"  streamserve topics create {name}.app:app\n"
+        f"  streamserve run {name}.app:app\n"
+        f"{folder}/README.md says how to send and read. Run all of it in {into.resolve()}."
     )
 
 
@@ -76,7 +78,7 @@ def _contents(name: str) -> Iterator[tuple[Path, bytes]]:
     """Yield path and content of each file of the new package."""
     with as_file(files("streamserve.cli") / "template") as template:
         for path in sorted(path for path in template.rglob("*") if path.is_file()):
-            where = path.relative_to(template)
+            where = Path(Template(str(path.relative_to(template))).substitute(name=name))
             if path.suffix != _FILLED:
                 yield where, path.read_bytes()
                 continue

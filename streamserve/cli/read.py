@@ -77,6 +77,8 @@ def read(
 
     Example: streamserve read shop:app dead-letters --from 1h --follow
     """
+    from streamserve.cli.console import note
+    from streamserve.cli.nothing import why_nothing
     from streamserve.kafka.browsing import browsing
 
     where = _start(start)
@@ -89,8 +91,8 @@ def read(
                 _print_lines(islice(records, limit), as_json=as_json)
         else:
             narrowed = key is not None or start != "beginning"
-            nothing = "nothing that was asked for" if narrowed else _why_nothing(plan, topic)
-            _print_table(records, limit or _SHOWN, dead=topic == plan.dead_letter_topic, nothing=nothing)
+            if not _print_table(records, limit or _SHOWN, dead=topic == plan.dead_letter_topic):
+                note("nothing that was asked for" if narrowed else why_nothing(name, plan, topic, settings, brokers))
         _tell_of_transactions(browser, topic)
 
 
@@ -156,36 +158,17 @@ def _print_lines(records: Iterable[ShownRecord], *, as_json: bool) -> None:
             typer.echo(f"{record.time} {place}{key} {record.text}")
 
 
-def _why_nothing(plan: Plan, topic: str) -> str:
-    """Return what an empty topic means, and what would come there."""
-    reasons = {
-        plan.dead_letter_topic: "no record was set aside",
-        plan.drift_topic: "statistics come once event time has passed the end of a window"
-        f" ({_windows(plan)}), alarms at once",
-        plan.performance_topic: "outcomes come with labels, metrics once event time has passed the end of a window",
-        plan.features_topic: "rows come with the events that use them, in the share that log= says",
-    }
-    idle = "nothing was written, or what was is past the topic's retention"
-    return f"nothing is there: {reasons.get(topic, idle)}"
-
-
-def _windows(plan: Plan) -> str:
-    from streamserve.durations import in_words
-
-    return ", ".join(sorted({in_words(node.window_ms) for node in plan.monitors}))
-
-
-def _print_table(records: Iterator[ShownRecord], limit: int, *, dead: bool, nothing: str) -> None:
-    """Print up to ``limit`` records as a table, and tell of others, or that there is nothing."""
+def _print_table(records: Iterator[ShownRecord], limit: int, *, dead: bool) -> bool:
+    """Print up to ``limit`` records as a table, and tell of others; return whether there were any."""
     from streamserve.cli.console import note, print_table
 
     found = list(islice(records, limit))
     if not found:
-        note(nothing)
-        return
+        return False
     print_table(found[0].columns(dead=dead), [each.row(dead=dead) for each in found])
     if next(records, None) is not None:
         note(f"there are more; --limit shows more than {limit:,}, --from -{limit} the last of each partition")
+    return True
 
 
 def _tell_of_transactions(browser: TopicBrowser, topic: str) -> None:

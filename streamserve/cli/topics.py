@@ -44,7 +44,7 @@ def create(
         print_json({"created": created})
     else:
         typer.echo(f"created {', '.join(created)}" if created else "nothing is missing")
-    _fail_on(_problems(plan, settings))
+    _fail_on(_problems(plan, settings), name)
 
 
 @topics.command("list")
@@ -86,7 +86,7 @@ def check(name: AppName, brokers: Brokers = None, as_json: AsJson = False) -> No
         print_json({"problems": problems})
     elif not problems:
         typer.echo("all topics are as they should be")
-    _fail_on(problems, told=as_json)
+    _fail_on(problems, name, told=as_json)
 
 
 def create_missing(plan: Plan, settings: Settings, partitions: int) -> list[str]:
@@ -122,11 +122,11 @@ def _problems(plan: Plan, settings: Settings) -> list[str]:
     return problems
 
 
-def _fail_on(problems: list[str], *, told: bool = False) -> None:
+def _fail_on(problems: list[str], app: str, *, told: bool = False) -> None:
     from streamserve.cli.console import fail
 
     if problems and told:
         raise typer.Exit(1)
     if problems:
-        remedy = "'streamserve topics create MODULE:APP' creates what is missing; the partitions of a topic that exists"
+        remedy = f"'streamserve topics create {app}' creates what is missing; the partitions of a topic that exists"
         fail(f"{'; '.join(problems)}. {remedy} have to be mended by hand.")

@@ -53,7 +53,7 @@ def open_runtime(
     readers: Mapping[str, OpenReader] | None = None,
     runners: Mapping[str, Runner] | None = None,
 ) -> Runtime:
-    """Load the models, prepare the codecs and say how feature readers are opened.
+    """Load the models, prepare the codecs and open the first feature readers.
 
     ``readers`` stands in for the feature repository, by service, ``runners`` for packages of the registry, by model.
 
@@ -111,11 +111,11 @@ def _opens_feast(node: FeaturesNode, settings: Settings, observer: Observer) -> 
             f"features {node.service!r} need a Feast repository: App(..., feature_repo=...) or STREAMSERVE_FEATURE_REPO"
         )
     repo = settings.feature_repo
+    observer.opening_features(node.service)
+    from streamserve.features.feast import FeastReader
 
     def open_reader() -> FeatureReader:
-        observer.opening_features(node.service)
-        from streamserve.features.feast import FeastReader
-
         return FeastReader(repo, node.service, options=node.join, observer=observer)
 
-    return open_reader
+    first = [open_reader()]  # what Feast loads then, hundreds of thousands of objects, is garbage to no collection
+    return lambda: first.pop() if first else open_reader()

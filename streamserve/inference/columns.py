@@ -24,6 +24,7 @@ Column: TypeAlias = Sequence[Any] | NDArray[Any]
 Faults: TypeAlias = MutableMapping[int, str]
 """Why rows are refused, by row; the first rule that a row breaks is the one that is told."""
 
+_MISSING = 'is missing: give it, or publish the model with missing="nan" or a default for it'
 _REFUSALS = (TypeError, ValueError, OverflowError, struct.error)
 
 
@@ -104,7 +105,7 @@ class ColumnReader:
             packed = packed.astype(np.float64)
             packed[missing] = np.nan
         elif self.spec.missing == "reject":
-            self._refuse(missing, "is missing", faults)
+            self._refuse(missing, _MISSING, faults)
         return packed
 
     def _read_one_by_one(self, values: list[Any], faults: Faults) -> NDArray[Any]:
@@ -138,7 +139,7 @@ class ColumnReader:
         if self.spec.missing == "default":
             column[missing] = self._substitute
         elif missing.any():
-            self._refuse(np.flatnonzero(missing).tolist(), "is missing", faults)
+            self._refuse(np.flatnonzero(missing).tolist(), _MISSING, faults)
 
     def check_range(self, column: NDArray[Any], faults: Faults) -> None:
         """Refuse the rows of ``column`` that are below the manifest's minimum or above its maximum."""

@@ -127,12 +127,14 @@ class OutputColumn(_Plain):
 class BinaryOutput(_Plain):
     """Answer of a two-class model, as ``streamserve.Binary``.
 
-    ``label`` is whether ``probability`` is above ``threshold`` (at equality it is not, as in scikit-learn).
+    ``label`` is whether ``probability`` is above ``threshold`` (at equality it is not, as in scikit-learn). ``classes``
+    name what it tells apart, where that is known: first what ``False`` means, then what ``True`` means.
     """
 
     kind: Literal["binary"] = "binary"
     probability: OutputColumn
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    classes: tuple[str, str] | None = None
 
     @property
     def columns(self) -> Mapping[str, OutputColumn]:

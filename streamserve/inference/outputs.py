@@ -25,6 +25,9 @@ class OutputReader:
     ``element_types`` gives the Python type of the elements of each tensor the session offers. ``tensors`` are the
     names of those that are needed, ``types`` the answer's fields with their types.
 
+    Probabilities are clipped to 0 to 1: sums of 32-bit floats, such as a forest's mean, end a little beyond. What is no
+    probability at all, such as a logit, is found by the golden sample.
+
     Raises:
         PackageError: the manifest names a tensor that the session does not offer or whose type does not fit.
     """
@@ -74,6 +77,7 @@ class OutputReader:
         match self._spec:
             case BinaryOutput(threshold=threshold):
                 probability = values["probability"].astype(np.float64)  # what is published is what is compared
+                np.clip(probability, 0, 1, out=probability)
                 return {"label": (probability > threshold).tolist(), "probability": probability.tolist()}
             case ClassificationOutput(classes=classes):
                 return _classified(values["probabilities"], values.get("label"), classes)
@@ -102,7 +106,7 @@ def _classified(
     if probabilities.ndim == 1 or probabilities.shape[1] != len(classes):
         raise PackageError(f"probabilities of shape {probabilities.shape} do not fit {len(classes)} classes")
     labels = _most_probable(probabilities, classes) if label is None else list(map(str, label))
-    by_class = [dict(zip(classes, row, strict=True)) for row in probabilities.tolist()]
+    by_class = [dict(zip(classes, row, strict=True)) for row in probabilities.clip(0, 1).tolist()]
     return {"label": labels, "probabilities": by_class}
 
 

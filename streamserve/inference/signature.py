@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from streamserve.inference.manifest import InputSpec, InputType
 
-__all__ = ["check_signature"]
+__all__ = ["check_signature", "members_of", "shown"]
 
 _ACCEPTS: Mapping[InputType, tuple[type, ...]] = {
     "float": (float, int),
@@ -37,21 +37,25 @@ def _problems(inputs: Sequence[InputSpec], available: Mapping[str, Any]) -> Iter
             offered = ", ".join(sorted(available)) or "nothing"
             yield f"input {spec.name!r} ({spec.type}) is not given; there is {offered}"
             continue
-        members = list(_members(available[spec.name]))
+        members = list(members_of(available[spec.name]))
         if wrong := [member for member in members if not _fits(member, spec.type)]:
-            yield f"input {spec.name!r} needs {spec.type}, and gets {' | '.join(map(_shown, wrong))}"
+            yield f"input {spec.name!r} needs {spec.type}, and gets {' | '.join(map(shown, wrong))}"
 
 
-def _members(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a value of ``annotation`` can have, but for ``None``."""
+def members_of(annotation: Any) -> Iterator[Any]:
+    """Yield the types that a value of ``annotation`` can have, but for ``None``.
+
+    >>> list(members_of(float | str | None))
+    [<class 'float'>, <class 'str'>]
+    """
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _members(get_args(annotation)[0])
+        yield from members_of(get_args(annotation)[0])
     elif origin is Literal:
         yield from (type(value) for value in get_args(annotation) if value is not None)
     elif origin in {Union, UnionType}:
         for member in get_args(annotation):
-            yield from _members(member)
+            yield from members_of(member)
     elif annotation not in {None, NoneType}:
         yield annotation
 
@@ -60,5 +64,6 @@ def _fits(member: Any, kind: InputType) -> bool:
     return member is Any or (isinstance(member, type) and issubclass(member, _ACCEPTS[kind]))
 
 
-def _shown(annotation: Any) -> str:
+def shown(annotation: Any) -> str:
+    """Return how an error names a type."""
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)

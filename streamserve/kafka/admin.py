@@ -226,11 +226,11 @@ class Admin:
     def _described(self, resources: Sequence[ConfigResource], limit: str) -> dict[str, int]:
         """Return what each resource, by name, has for ``limit``, as far as the broker tells."""
         client: Any = self._client  # its futures are untyped
+        asked = [client.describe_configs([resource]) for resource in resources]  # a request may name one broker
         found: dict[str, int] = {}
-        for resource in resources:  # a request may name one broker
-            for asked, future in client.describe_configs([resource]).items():
-                with suppress(KafkaException, TimeoutError):
-                    found[asked.name] = int(future.result(self._seconds)[limit].value)
+        for resource, future in (item for futures in asked for item in futures.items()):
+            with suppress(KafkaException, TimeoutError):
+                found[resource.name] = int(future.result(self._seconds)[limit].value)
         return found
 
     def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:

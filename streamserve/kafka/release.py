@@ -18,6 +18,7 @@ _API_VERSIONS = 18
 _VERSION = 3
 _CORRELATION = 1
 _LARGEST_ANSWER = 1 << 20
+_NUMBER_BYTES = 5
 _SUPPORTED_FEATURES = 0
 _FEATURE = "metadata.version"
 _RELEASES = (
@@ -109,14 +110,18 @@ def _past_tags(answer: bytes, at: int) -> int:
 
 
 def _number(answer: bytes, at: int) -> tuple[int, int]:
-    """Read an unsigned number of seven bits a byte at ``at``; return it and where it ends."""
-    value = shift = 0
-    while True:
-        byte = answer[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
+    """Read an unsigned number of 32 bits, seven a byte, at ``at``; return it and where it ends.
+
+    Raises:
+        IndexError: the bytes end early, or the number is longer.
+    """
+    value = 0
+    for place in range(_NUMBER_BYTES):
+        byte = answer[at + place]
+        value |= (byte & 0x7F) << 7 * place
         if not byte & 0x80:
-            return value, at
+            return value, at + place + 1
+    raise IndexError("a number of more than 32 bits")
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

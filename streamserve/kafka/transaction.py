@@ -105,8 +105,8 @@ class Transaction:
         """Have a partition of a compacted topic registered with the open transaction early, not when it is closed.
 
         librdkafka registers what messages go to a millisecond after the first, and asks once more for what comes later:
-        a partition that is first written to at the end adds that millisecond and a round trip to the commit (measured:
-        0.7 of 5.7 ms). The message that does it says nothing, under a key of its own.
+        a partition that is first written to at the end adds a part of that millisecond and a round trip to the commit
+        (measured: 0.2 to 0.5 of 4 ms). The message that does it says nothing, under a key of its own.
         """
         with Aborting(self, f"produce to {topic!r}", f"the beginning of a transaction in partition {partition}", topic):
             self._calls("producer.produce", self._producers.send, topic, b"", _REGISTERS, partition=partition)

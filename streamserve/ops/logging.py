@@ -225,6 +225,7 @@ class LoggingObserver(Observer):
     def ready(self, ready: bool, why: str) -> None:
         """Tell of readiness, and what is waited for; trouble is told of by its recovery, and not again."""
         if ready:
+            self._tell_now("state restored")  # which led to it, so it is told before
             self._add(logging.INFO, "ready")
         elif why != self._recovering_from:
             self._add(logging.INFO, "not ready", latest={"why": why})
@@ -290,6 +291,12 @@ class LoggingObserver(Observer):
             if kind.amount and now - kind.told_at >= seconds:
                 self._tell(kind, now)
             self._untold = self._untold or kind.amount > 0
+
+    def _tell_now(self, message: str) -> None:
+        """Tell the sum of a message without labels, if there is one."""
+        kind = self._kinds.get((message,))
+        if kind is not None and kind.amount:
+            self._tell(kind, self._clock.monotonic())
 
     def _tell(self, kind: _Repeated, now: float) -> None:
         counted = {kind.unit: kind.amount} if kind.unit != "times" or kind.amount > 1 else {}

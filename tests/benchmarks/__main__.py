@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +14,7 @@ from rich.markup import escape
 
 from streamserve.errors import StreamserveError
 from tests.benchmarks import workload
+from tests.benchmarks.broker import broker_for, end_as_on_interrupt
 from topologies.drawing import require_matplotlib
 
 Program = Literal["hand_loop", "score", "agent", "feast"]
@@ -50,9 +47,9 @@ def suite(
 
     if picture is not None:
         require_matplotlib()
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end_as_on_interrupt)
     try:
-        with _broker(brokers) as (address, kafka):
+        with broker_for(brokers) as (address, kafka):
             found = run_suite(address, events=events, rounds=rounds, tell=_progress.print, latency_s=latency_seconds)
     except StreamserveError as error:
         _progress.print(f"[red]Error:[/] {escape(str(error))}")
@@ -119,23 +116,6 @@ def feature_repo(folder: Path) -> None:
     from tests.benchmarks import feature_repo
 
     feature_repo.build(folder)
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    """End as on Ctrl-C, so that no process stays behind."""
-    sys.exit(128 + number)
-
-
-@contextmanager
-def _broker(brokers: str | None) -> Generator[tuple[str, str]]:
-    """Give an address and what runs there: the one named, or a broker of this run."""
-    if brokers is not None:
-        yield brokers, f"as found at {brokers}"
-        return
-    from streamserve.broker.server import LocalBroker
-
-    with LocalBroker() as broker:
-        yield broker.address, broker.running.kafka
 
 
 if __name__ == "__main__":

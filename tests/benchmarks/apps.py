@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from streamserve import App, Binary, Stream
+from streamserve import App, Binary, Model, Stream
 from streamserve.dataflow.planning.topics import topic_specs
 from streamserve.dataflow.running.worker import Worker
 from streamserve.dataflow.runtime import OpenReader
@@ -32,16 +32,15 @@ Level: TypeAlias = Literal["score", "agent"]
 """How the app is written: ``app.score``, or an agent that sees one event at a time."""
 
 
-def build_app(level: Level, source: str, target: str) -> App:
-    """Return an app of its own name that scores ``source`` into ``target`` and feeds ADWIN with each probability."""
-    from river import drift
-
+def build_app(level: Level, source: str, target: str, *, monitored: bool = True) -> App:
+    """Return an app of its own name that scores ``source`` into ``target``; ADWIN sees each result if ``monitored``."""
     app = App(f"bench-{level}-{uuid.uuid4().hex[:8]}", model_registry=MODELS)
     transactions = app.topic(source, Transaction, key="user")
     scored = app.topic(target, Scored, key="user")
     features = app.features(SERVICE, event=Transaction)
     model = app.model(MODEL, inputs=[Transaction, features], output=Binary)
-    app.monitor(model, detectors=[drift.ADWIN()], window="1h", columns=["probability"])
+    if monitored:
+        _monitor(app, model)
     if level == "score":
         app.score(transactions, features=features, model=model, to=scored)
         return app
@@ -57,6 +56,12 @@ def build_app(level: Level, source: str, target: str) -> App:
     return app
 
 
+def _monitor(app: App, model: Model[Binary]) -> None:
+    from river import drift
+
+    app.monitor(model, detectors=[drift.ADWIN()], window="1h", columns=["probability"])
+
+
 def measure(
     level: Level, brokers: str, source: str, target: str, goal: int, feature_repo: Path | None = None
 ) -> Measurement:
@@ -66,7 +71,7 @@ def measure(
         RuntimeError: an incarnation ended or a record failed: what was measured is not the job.
     """
     observer = _Counter(Meter(goal))
-    worker = _worker(build_app(level, source, target), brokers, observer, feature_repo)
+    worker = make_worker(build_app(level, source, target), brokers, observer, feature_repo)
     observer.stop_with(worker)
     worker.run()
     if observer.faults:
@@ -76,12 +81,13 @@ def measure(
 
 def serve(brokers: str, source: str, target: str) -> None:
     """Run the declared app until standard input ends; say ``ready`` on standard output when it takes records."""
-    worker = _worker(build_app("score", source, target), brokers, _Announcer(), None)
+    worker = make_worker(build_app("score", source, target), brokers, _Announcer())
     when_input_ends(worker.stop)
     worker.run()
 
 
-def _worker(app: App, brokers: str, observer: Observer, feature_repo: Path | None) -> Worker:
+def make_worker(app: App, brokers: str, observer: Observer, feature_repo: Path | None = None) -> Worker:
+    """Return a worker for ``app``, its topics created; with features in memory unless a Feast repository is given."""
     settings = load_settings(app.settings, {"bootstrap_servers": brokers, "feature_repo": feature_repo})
     plan = app.plan()
     admin = Admin(settings)

@@ -11,7 +11,7 @@ import gc
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -38,26 +38,30 @@ def run(brokers: str, source: str, target: str, goal: int) -> Measurement:
     return meter.result()
 
 
-def serve(brokers: str, source: str, target: str) -> None:
-    """Score until standard input ends, and commit whenever nothing waits; say ``ready`` when records are taken."""
-    loop = _Loop(brokers, source, target)
+def serve(brokers: str, source: str, target: str, *, quick: bool = True, monitored: bool = True) -> None:
+    """Score until standard input ends; say ``ready`` when records are taken.
+
+    It commits whenever nothing waits, or every 100 ms where it is not to be ``quick``; ADWIN is fed if ``monitored``.
+    """
+    loop = _Loop(brokers, source, target, monitored=monitored)
     ended = threading.Event()
     when_input_ends(ended.set)
     announce()
     while not ended.is_set():
         if first := loop.arrived(_WAIT_S):
-            loop.commit(loop.batches_until_idle(first))
+            loop.commit(loop.batches_until_idle(first) if quick else loop.batches_of_an_interval(first))
     loop.close()
 
 
 class _Loop:
     """Reads, scores and commits; without Python's garbage collector from its start."""
 
-    def __init__(self, brokers: str, source: str, target: str) -> None:
+    def __init__(self, brokers: str, source: str, target: str, *, monitored: bool = True) -> None:
         self._source, self._target = source, target
         self._consumer = _consumer(brokers, source)
+        self._early = _awaited(self._consumer)
         self._producers = cycle([_producer(brokers) for _ in range(2)])
-        self._job = _Job()
+        self._job = _Job(monitored=monitored)
         self.close = self._consumer.close
         gc.collect()
         gc.freeze()
@@ -80,10 +84,13 @@ class _Loop:
         producer.commit_transaction()
         return records
 
-    def batches_of_an_interval(self) -> Iterator[list[Message]]:
-        """Yield what arrives within 100 ms, and one batch at least."""
+    def batches_of_an_interval(self, first: Sequence[Message] = ()) -> Iterator[list[Message]]:
+        """Yield ``first`` and what arrives within 100 ms, and one batch at least."""
         began = time.perf_counter()
-        records = 0
+        first, self._early = [*self._early, *first], []
+        records = len(first)
+        if first:
+            yield first
         while not records or time.perf_counter() - began < _COMMIT_S:
             messages = self._consumer.consume(_BATCH, 0.5)
             records += len(messages)
@@ -99,7 +106,7 @@ class _Loop:
 
     def arrived(self, wait_s: float) -> list[Message]:
         """Return what is there; where nothing is, what comes first within ``wait_s`` seconds."""
-        messages = self._consumer.consume(_BATCH, 0)
+        messages, self._early = [*self._early, *self._consumer.consume(_BATCH, 0)], []
         if messages or not wait_s:
             return messages
         first = self._consumer.poll(wait_s)
@@ -109,9 +116,8 @@ class _Loop:
 class _Job:
     """From messages to encoded predictions."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, monitored: bool) -> None:
         import onnxruntime
-        from river import drift
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -119,7 +125,7 @@ class _Job:
         onnx = (MODELS / MODEL / VERSION / "model.onnx").read_bytes()
         self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         self._features = feature_matrix()
-        self._update: Any = drift.ADWIN().update
+        self._update = _adwin() if monitored else None
         self._decode = msgspec.json.Decoder(Transaction).decode
         self._encode = msgspec.json.Encoder().encode
 
@@ -130,8 +136,9 @@ class _Job:
         decode, encode, update = self._decode, self._encode, self._update
         events = [decode(message.value() or b"") for message in messages]
         scores = self._scores(events)
-        for score in scores:
-            update(score)
+        if update is not None:
+            for score in scores:
+                update(score)
         return [
             encode(Scored(event.id, event.user, score, score > 0.5, VERSION))
             for event, score in zip(events, scores, strict=True)
@@ -143,6 +150,12 @@ class _Job:
         rows[:, 1] = [event.ts for event in events]
         rows[:, 2:] = self._features[[event.user for event in events]]
         return self._session.run(None, {"X": rows})[1][:, 1].tolist()
+
+
+def _adwin() -> Any:
+    from river import drift
+
+    return drift.ADWIN().update
 
 
 def _next_offsets(messages: Iterable[Message]) -> dict[int, int]:
@@ -163,9 +176,17 @@ def _consumer(brokers: str, source: str) -> Consumer:
         }
     )
     consumer.subscribe([source])
-    while not consumer.assignment():
-        consumer.poll(0.2)
     return consumer
+
+
+def _awaited(consumer: Consumer) -> list[Message]:
+    """Wait for partitions; return what came with them, as may the first record."""
+    early: list[Message] = []
+    while not consumer.assignment():
+        message = consumer.poll(0.2)
+        if message is not None:
+            early.append(message)
+    return early
 
 
 def _producer(brokers: str) -> Producer:

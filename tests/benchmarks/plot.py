@@ -69,7 +69,7 @@ def _draw_latency(axes: Axes, report: Mapping[str, Any]) -> None:
     _draw_goals(axes, {row: f"latency_{name}_ms" for row, name in enumerate(_QUANTILES)})
     axes.set_yticks(rows, list(_QUANTILES))
     axes.set_xlim(0, longest * 1.35)
-    axes.set_xlabel("ms from produce to a read_committed reader")
+    axes.set_xlabel("ms from due to a read_committed reader")
     _finish(axes)
 
 

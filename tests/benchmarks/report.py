@@ -29,7 +29,7 @@ TITLES = {
     "agent": "one-event agent",
     "feast": "app.score with Feast",
 }
-QUANTILES = ("p50", "p95", "p99", "max")
+QUANTILES = ("p50", "p95", "p99", "p999", "max")
 _PACKAGES = ("bytewax", "confluent-kafka", "feast", "numpy", "onnxruntime", "river")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -71,7 +72,18 @@ def feature_matrix() -> NDArray[np.float32]:
 
 
 def load(brokers: str, topic: str, count: int) -> None:
-    """Write ``count`` events, keyed by user, and wait until the broker has them all."""
+    """Write ``count`` events, keyed by user and alike for each, and wait until the broker has them all."""
+    values = [event(number) for number in range(USERS)]
+    _produce(brokers, topic, ((values[number % USERS], number) for number in range(count)))
+
+
+def load_numbered(brokers: str, topic: str, numbers: range) -> None:
+    """Write the events of these numbers, keyed by user, and wait until the broker has them all."""
+    _produce(brokers, topic, ((event(number), number) for number in numbers))
+
+
+def _produce(brokers: str, topic: str, values: Iterable[tuple[bytes, int]]) -> None:
+    """Write each value under the user of its number."""
     producer = Producer(
         {
             "bootstrap.servers": brokers,
@@ -84,10 +96,9 @@ def load(brokers: str, topic: str, count: int) -> None:
             "log_level": 3,  # a broker that has just started may keep it waiting
         }
     )
-    values = [event(number) for number in range(USERS)]
     keys = [b"%d" % user for user in range(USERS)]
-    for number in range(count):
-        producer.produce(topic, values[number % USERS], keys[number % USERS])
+    for value, number in values:
+        producer.produce(topic, value, keys[number % USERS])
         if number % 10_000 == 0:
             producer.poll(0)
     producer.flush()

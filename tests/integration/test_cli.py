@@ -161,7 +161,7 @@ def test_two_workers_share_the_partitions_under_one_supervisor(project: Project)
 def test_a_topic_that_is_missing_is_exit_code_2(project: Project) -> None:
     found = project("run", "shop:app")
     assert found.returncode == 2
-    assert "'streamserve topics create MODULE:APP' creates what is missing" in found.stderr
+    assert "'streamserve topics create shop:app' creates what is missing" in found.stderr
     assert "Traceback" not in found.stderr
     assert project("lag", "shop:app").returncode == 1
 

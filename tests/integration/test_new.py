@@ -91,7 +91,7 @@ def test_it_is_tidy_and_its_training_script_publishes_the_next_version(tmp_path:
     run(tmp_path, ruff, "format", *RULES, "--check", NAME)
     run(tmp_path, ruff, "check", *RULES, "--select", "E,F,I,B,UP,SIM,RUF,ANN", NAME)
     run(tmp_path, sys.executable, "-W", "ignore", Path(NAME, "train.py"))
-    registry = tmp_path / NAME / "models" / "fraud"
+    registry = tmp_path / NAME / "models" / NAME
     assert sorted(path.name for path in registry.iterdir() if path.is_dir()) == ["1", "2"]
     assert '"2"' in (registry / "aliases.json").read_text()
     assert "is fine" in run(tmp_path, sys.executable, "-m", "streamserve", "check", f"{NAME}.app:app")
@@ -114,7 +114,7 @@ def test_from_a_wheel_in_an_empty_environment_it_passes_check_and_its_own_tests(
     assert "3 passed" in run(
         home, python, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", "--doctest-modules", NAME
     )
-    assert not (home / NAME / "models" / "fraud" / "2").exists(), "pytest has run the training script"
+    assert not (home / NAME / "models" / NAME / "2").exists(), "pytest has run the training script"
 
 
 def _lend_dependencies(environment: Path) -> None:

@@ -22,12 +22,13 @@ from streamserve import App
 
 app = App("{name}")
 clicks = app.topic("{name}-clicks", dict, key=str)
+seen = app.topic("{name}-seen", dict, key=str)
 
 
-@app.agent(clicks)
+@app.agent(clicks, to=seen)
 async def note(stream):
     async for click in stream:
-        pass
+        yield click
 """
 PARTITIONS = 2
 HOUR_MS = 3_600_000
@@ -38,7 +39,7 @@ def app(topic_name: str, tmp_path: Path, make_topics: MakeTopics) -> Generator[s
     """An app whose module can be imported, with its topics."""
     module = topic_name.replace("-", "_")
     (tmp_path / f"{module}.py").write_text(APP.format(name=topic_name))
-    make_topics(f"{topic_name}-clicks", f"{topic_name}-dead-letters", partitions=PARTITIONS)
+    make_topics(*(f"{topic_name}-{name}" for name in ("clicks", "seen", "dead-letters")), partitions=PARTITIONS)
     sys.path.insert(0, str(tmp_path))
     yield f"{module}:app"
     sys.path.remove(str(tmp_path))
@@ -113,6 +114,14 @@ def test_a_dead_letters_table_says_why_and_where_from(app: str, topic_name: str,
     result = CliRunner().invoke(main, ["read", app, "dead-letters", "--brokers", brokers])
     row = [cell.strip() for cell in result.stdout.splitlines()[3].split("│")[3:-1]]
     assert row == ["clicks[1]@9", "ann", "decode at decode: page: missing", "{broken"]
+
+
+def test_an_output_topic_that_is_empty_tells_of_dead_letters(app: str, topic_name: str, brokers: str) -> None:
+    said = CliRunner().invoke(main, ["read", app, f"{topic_name}-seen", "--brokers", brokers]).stderr
+    assert "dead letter" not in said
+    write(brokers, f"{topic_name}-dead-letters")
+    said = CliRunner().invoke(main, ["read", app, f"{topic_name}-seen", "--brokers", brokers]).stderr
+    assert f"There are 8 dead letters: 'streamserve read {app} dead-letters --brokers {brokers}' says why" in said
 
 
 def test_a_topic_that_is_not_on_the_broker_is_said_to_be_missing(app: str, topic_name: str, brokers: str) -> None:

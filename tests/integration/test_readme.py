@@ -20,7 +20,7 @@ from tests.integration.waiting import wait_until
 
 pytestmark = pytest.mark.broker
 
-HEADING = "Your first app in five minutes"
+HEADING = "Your first app"
 ELSEWHERE = ("python3 -m venv", "pip install", "mkdir", "streamserve broker start")
 """What these commands make is here already."""
 PROGRAMS = {"python": [sys.executable], "streamserve": [sys.executable, "-m", "streamserve"]}

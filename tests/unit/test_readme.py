@@ -21,7 +21,7 @@ from streamserve.cli import main
 from streamserve.settings import Settings
 from tests import readme
 
-FIRST = "Your first app in five minutes"
+FIRST = "Your first app"
 USED = {
     FIRST,
     "The API by example",

@@ -15,6 +15,14 @@ from streamserve.inference.signature import check_signature
 
 __all__ = ["problems"]
 
+_FITTING = {
+    "binary": "declare output=Binary, the answer of a model of two classes",
+    "classification": "declare output=Classification, the answer of a model of more than two classes",
+    "regression": "declare output=Regression, the answer of a model of a quantity",
+    "custom": "declare as output= a dataclass with the fields of the answers",
+}
+"""What to do about an output type that a kind of answers does not fill."""
+
 
 def problems(known: Known) -> Iterator[Problem]:
     """Yield what is wrong between models, their declared inputs, their output types and their monitors."""
@@ -23,7 +31,7 @@ def problems(known: Known) -> Iterator[Problem]:
         where = f"model {name!r} version {manifest.version!r}"
         yield from _inputs(known, node, manifest, where)
         for what in check_output(node.output, dict.fromkeys(manifest.output.fields)):
-            yield Problem(where, what, f"declare another output= than {node.output.__name__}")
+            yield Problem(where, what, _FITTING[manifest.output.kind])
         monitor = known.plan.monitor_of(name)
         if monitor is not None:
             yield from _monitor(monitor, manifest)

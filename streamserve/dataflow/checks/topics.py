@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from streamserve.codecs.json import codec_for
 from streamserve.dataflow.checks.known import Known, fields_of
 from streamserve.dataflow.checks.problem import Problem
 from streamserve.dataflow.planning.nodes import TopicNode
 from streamserve.errors import PlanError
+from streamserve.inference.signature import members_of, shown
 
 __all__ = ["problems"]
 
@@ -37,27 +37,16 @@ def _unknown_field(node: TopicNode, option: str, field: object) -> Iterator[Prob
     fields = fields_of(node.value_type)
     if name not in fields and not hasattr(node.value_type, name):
         there_is = f"there are {', '.join(fields)}" if fields else "it has no named fields"
-        what = f"{option}={field!r} is not a field of {_shown(node.value_type)}; {there_is}"
+        what = f"{option}={field!r} is not a field of {shown(node.value_type)}; {there_is}"
         yield Problem(f"topic {node.name!r}", what, f"name a field, or give a function: {option}=lambda value: ...")
 
 
 def _no_time(node: TopicNode) -> Iterator[Problem]:
     """Say so when the event time's field can be neither a datetime nor an integer (milliseconds)."""
     annotation = fields_of(node.value_type).get(node.event_time) if isinstance(node.event_time, str) else None
-    if annotation is not None and not any(_is_time(member) for member in _members(annotation)):
-        what = f"event_time={node.event_time!r} is of type {_shown(annotation)}"
+    if annotation is not None and not any(_is_time(member) for member in members_of(annotation)):
+        what = f"event_time={node.event_time!r} is of type {shown(annotation)}"
         yield Problem(f"topic {node.name!r}", what, "name a field that is a datetime, or an int of milliseconds")
-
-
-def _members(annotation: Any) -> Iterator[Any]:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _members(get_args(annotation)[0])
-    elif origin in {Union, UnionType}:
-        for member in get_args(annotation):
-            yield from _members(member)
-    elif annotation is not NoneType:
-        yield annotation
 
 
 def _is_time(member: Any) -> bool:
@@ -65,7 +54,3 @@ def _is_time(member: Any) -> bool:
     if not isinstance(member, type) or member.__module__.startswith("pydantic"):
         return True
     return issubclass(member, datetime | int) and not issubclass(member, bool)
-
-
-def _shown(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

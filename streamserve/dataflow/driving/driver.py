@@ -2,21 +2,24 @@
 
 Every instance is an async generator (or a coroutine) that is parked at an await at any time: at the stream, waiting for
 its next event, or at an effect. A round resumes all instances whose effects were answered; then the effects of one
-target are answered together: one read of the features, one run of the model.
+target are answered together: one read of the features, one run of the model. An agent that need not wait, since it asks
+nothing or what was foreseen, stays in one instance.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from types import GeneratorType, TracebackType
+from types import GeneratorType
 from typing import Any, Final, Protocol, cast
 
 from streamserve.dataflow.batch import RecordBatch, column_of
 from streamserve.dataflow.driving.effects import NEXT_EVENT, Ask, Gather, Next, Send, Take, Target
-from streamserve.dataflow.driving.instances import Asked, Gathering, Instance
+from streamserve.dataflow.driving.faults import agent_error, foreign_await, needs_event_loop, never_reads, outside_event
+from streamserve.dataflow.driving.foresight import Foresight
+from streamserve.dataflow.driving.instances import Asked, Foretold, Gathering, Instance
 from streamserve.dataflow.driving.scope import EventScopes, finish_event
 from streamserve.dataflow.planning.nodes import Ordering
-from streamserve.errors import AgentError, ConfigurationError, EngineRestart, OutageError, RecordError
+from streamserve.errors import ConfigurationError, EngineRestart, OutageError, RecordError
 from streamserve.records import RawRecord
 
 INSTANCES = 512
@@ -76,7 +79,8 @@ class HandDriver:
 
     ``start`` calls the agent's function and returns its async generator, or its coroutine where ``yields`` is false.
     ``record_of`` builds the record of a row for agents that read ``stream.records()``. ``scoped`` agents use tables or
-    windows: they are given an ``EventScope`` for each event, and stand in a context of their own.
+    windows: they are given an ``EventScope`` for each event, and stand in a context of their own. ``foresight`` is the
+    agent's.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class HandDriver:
         record_of: Callable[[RecordBatch, int], Any],
         instances: int = _INSTANCES_BY_HAND,
         scoped: bool = False,
+        foresight: Foresight | None = None,
     ) -> None:
         self._name = name
         self._start = start
@@ -104,6 +109,7 @@ class HandDriver:
         self._began = False
         self._list_size = 0
         self._targets: set[Target] = set()
+        self._foresight = foresight or Foresight()
 
     def run(self, batch: RecordBatch) -> Outcomes:
         """Take every event of ``batch`` to its end."""
@@ -113,12 +119,45 @@ class HandDriver:
             self._began = True
             self._advance(self._instances[0], None, None)
         if self._list_size:
-            for instance in self._instances:
-                instance.lots.clear()
-        self._wake(self._distribute(batch))
+            self._run_lists(batch)
+        elif len(batch):
+            self._run_events(batch)
+        return self._outcomes
+
+    def _run_events(self, batch: RecordBatch) -> None:
+        """Let one instance go as far as it gets alone, and others take what it left."""
+        try:
+            self._foresight.begin(batch)
+            first = self._instances[0]
+            first.queue.extend(range(len(batch)))
+            self._wake([first])
+            if first.queue:
+                self._wake(self._spread(batch, first))
+            while self._waiting:
+                self._answer(batch)
+            self._foresight.end(batch)
+        finally:
+            self._foresight.forget()
+
+    def _run_lists(self, batch: RecordBatch) -> None:
+        for instance in self._instances:
+            instance.lots.clear()
+        self._wake(self._distribute(batch, range(len(batch))))
         while self._waiting:
             self._answer(batch)
-        return self._outcomes
+
+    def _spread(self, batch: RecordBatch, first: Instance) -> list[Instance]:
+        """Let other instances take the rows behind that at which ``first`` waits; return them.
+
+        What goes together with that row stays where it is.
+        """
+        rows = [first.row, *first.queue] if first.row is not None else [*first.queue]
+        first.queue.clear()
+        used = self._distribute(batch, rows)
+        if first.row is None:
+            return used
+        first.queue.popleft()
+        return used[1:]
 
     def running(self) -> list[RawRecord]:
         """Return the record of the instance that runs: the others are parked at their awaits."""
@@ -132,17 +171,20 @@ class HandDriver:
                 instance.coroutine.close()
             instance.discard()
 
-    def _distribute(self, batch: RecordBatch) -> list[Instance]:
-        """Queue each row at the instance that its ordering asks for; return the instances that got any."""
-        found = places(self._ordering, batch, self._list_size)
+    def _distribute(self, batch: RecordBatch, rows: Sequence[int]) -> list[Instance]:
+        """Queue each of ``rows`` at the instance that its ordering asks for; return the instances that got any.
+
+        The first of them gets the first row.
+        """
+        found = places(self._ordering, batch, rows, self._list_size)
         instances, count = self._instances, len(self._instances)
         if isinstance(found, range):
-            used = instances[: len(found)]
+            used = instances[: len(rows)]
             for place, instance in enumerate(used):
-                instance.queue.extend(found[place::count])
+                instance.queue.extend(rows[place::count])
             return used
-        chosen = [place % count for place in found]
-        for row, place in enumerate(chosen):
+        chosen = [(place - found[0]) % count for place in found]
+        for row, place in zip(rows, chosen, strict=True):
             instances[place].queue.append(row)
         return [instances[place] for place in dict.fromkeys(chosen)]
 
@@ -194,11 +236,12 @@ class HandDriver:
         last: Any = None
         asked = Asked()
         for instance, value in zip(instances, values, strict=True):
+            send, queue = instance.send, instance.queue
             try:
-                effect = instance.send(value)
-                while effect is NEXT_EVENT and instance.queue:
-                    row = instance.row = instance.queue.popleft()
-                    effect = instance.send(events[row])
+                effect = send(value)
+                while effect is NEXT_EVENT and queue:
+                    row = instance.row = queue.popleft()
+                    effect = send(events[row])
             except Exception as ended:
                 effect = self._restarted(instance, ended)
             if effect.__class__ is not tuple:
@@ -334,11 +377,16 @@ class HandDriver:
         if None in requests:
             text = "streamserve.gather joins feature look-ups and predictions; for other awaits use io=True"
             return None, ConfigurationError(f"agent {self._name!r}: {text}"), False
-        instance.gathering = Gathering(len(requests))
+        gathering = instance.gathering = Gathering(len(requests))
         for part, request in enumerate(requests):
-            if request is not None:
-                self._park(instance, request, part)
-        return None, None, True
+            if type(request) is Foretold:
+                gathering.take(part, request.value, None)
+            elif request is not None:
+                self._park(instance, cast("Ask", request), part)
+        if gathering.open:
+            return None, None, True
+        instance.gathering = None
+        return tuple(gathering.answers), gathering.error, False
 
     def _answer(self, batch: RecordBatch) -> None:
         """Answer all requests to the target that comes first, and resume who asked."""
@@ -349,6 +397,8 @@ class HandDriver:
             raise outside_event(self._name)
         if self._list_size:
             rows = self._rows_meant(target, asked, batch.values)
+        if self._foresight.is_learning:
+            self._foresight.note(target, asked.payloads, cast("list[int]", rows))
         values, errors = target.resolve(asked.payloads, cast("list[int]", rows), batch)
         special = errors.keys() | asked.parts.keys()
         if not special:
@@ -374,9 +424,7 @@ class HandDriver:
         gathering = instance.gathering
         if gathering is None:
             return
-        gathering.answers[part] = value
-        gathering.error = gathering.error or error
-        gathering.open -= 1
+        gathering.take(part, value, error)
         if not gathering.open:
             instance.gathering = None
             self._advance(instance, tuple(gathering.answers), gathering.error)
@@ -387,91 +435,38 @@ async def _finished(started: Awaitable[None]) -> None:
     finish_event()
 
 
-def _requested(part: Any) -> Ask | None:
-    """Return what one argument of ``gather`` asks for, or ``None`` where that is no single request."""
+def _requested(part: Any) -> Ask | Foretold | None:
+    """Return what one argument of ``gather`` asks for, or its answer; ``None`` where that is no single request."""
     if not isinstance(part, GeneratorType):
         return None
     generator: Any = part  # pyright: ignore[reportUnknownVariableType] - of whatever it yields
-    asked = generator.send(None)
+    try:
+        asked = generator.send(None)
+    except StopIteration as ended:
+        return Foretold(ended.value)
     generator.close()
     return cast("Ask", asked) if type(asked) is tuple else None
 
 
-def places(ordering: Ordering, batch: RecordBatch, list_size: int = 0) -> Sequence[int]:
-    """Return, for each row, a number that is equal for rows that one instance must take in order.
+def places(ordering: Ordering, batch: RecordBatch, rows: Sequence[int], list_size: int = 0) -> Sequence[int]:
+    """Return, for each of ``rows``, a number that is equal for those that one instance must take in order.
 
     An agent that takes lists of up to ``list_size`` rows gets them by partition, which keeps the order of keys too.
 
     Keys are numbered as they come, so that instances get about as many of them; where no two rows go together, it is
-    the range of the rows.
+    a range.
     """
     if ordering == "partition" or (list_size and ordering == "key"):
-        return batch.partitions
-    rows = range(len(batch))
+        return [batch.partitions[row] for row in rows]
+    count = range(len(rows))
     if list_size:
-        return [row // list_size for row in rows]
+        return [place // list_size for place in count]
     if ordering == "unordered":
-        return rows
-    keys: list[bytes | int | None] = column_of(batch.records, "key")
+        return count
+    keys: list[bytes | int | None] = column_of([batch.records[row] for row in rows], "key")
     if None in keys:
-        keys = [row if key is None else key for row, key in enumerate(keys)]
+        keys = [place if key is None else key for place, key in enumerate(keys)]
     distinct = dict.fromkeys(keys)
     if len(distinct) == len(keys):
-        return rows
-    return list(map(dict(zip(distinct, rows, strict=False)).__getitem__, keys))
-
-
-def never_reads(agent: str) -> ConfigurationError:
-    """Return what is raised for an agent that ends without having asked for an event."""
-    return ConfigurationError(f"agent {agent!r} ended without reading its stream: write 'async for event in stream:'")
-
-
-def outside_event(agent: str, raised: BaseException | None = None) -> ConfigurationError:
-    """Return what is raised when an agent fails, writes or asks before it has an event that this could belong to."""
-    what = f"raised {type(raised).__name__}{_line_of(raised)}" if raised is not None else "writes or asks"
-    return ConfigurationError(
-        f"agent {agent!r} {what} before it has read an event: do it inside 'async for event in stream:', or once for"
-        " the worker in a lifespan"
-    )
-
-
-def agent_error(name: str, raised: BaseException, kind: str = "agent") -> RecordError:
-    """Return the failure that an agent's exception makes: its class, never its text, which may hold payload."""
-    if isinstance(raised, RecordError):
-        return raised
-    error = AgentError(f"{kind} {name!r} raised {type(raised).__name__}{_line_of(raised)}")
-    error.__cause__ = raised
-    return error
-
-
-def _line_of(raised: BaseException) -> str:
-    """Return the file and line at which ``raised`` came up, as far as the traceback tells."""
-    trace = _innermost(raised)
-    if trace is None:
-        return ""
-    file = trace.tb_frame.f_code.co_filename.rsplit("/", 1)[-1]
-    return f" at {file}:{trace.tb_lineno}"
-
-
-def _innermost(raised: BaseException) -> TracebackType | None:
-    trace = raised.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace
-
-
-def needs_event_loop(raised: Exception) -> bool:
-    """Return whether ``raised`` is asyncio's complaint that no event loop runs: most of it asks before it awaits."""
-    if not isinstance(raised, RuntimeError):
-        return False
-    trace = _innermost(raised)
-    inside = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
-    return inside.partition(".")[0] == "asyncio" or "event loop" in str(raised)
-
-
-def foreign_await(agent: str, effect: object) -> ConfigurationError:
-    """Return what is raised at an await that only an event loop can answer."""
-    return ConfigurationError(
-        f"agent {agent!r} awaits {type(effect).__name__}, which needs an event loop: declare it with io=True."
-        " Without it an agent may await features, models, streamserve.gather and topic.send."
-    )
+        return count
+    return list(map(dict(zip(distinct, count, strict=False)).__getitem__, keys))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from streamserve.errors import ConfigurationError
 
@@ -24,10 +24,26 @@ class Answers(NamedTuple):
     errors: Mapping[int, Exception]
 
 
+UNFORESEEN: Final[Any] = object()
+"""Stands for an answer that is not there yet."""
+
+
+class Ready(Protocol):
+    """Answers that are there before they are asked for."""
+
+    def take(self, payload: Any) -> Any:
+        """Return the answer to ``payload``, or ``UNFORESEEN``; raise it where it is an error."""
+        ...
+
+
 class Target(Protocol):
-    """What answers effects: a feature join or a model, for a whole batch of them at once."""
+    """What answers effects: a feature join or a model, for a whole batch of them at once.
+
+    ``foreseen`` answers first, where it can, while agents are driven that are expected to ask.
+    """
 
     priority: int
+    foreseen: Ready | None
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
         """Answer each payload; ``rows`` says for which row of ``batch`` it is asked."""
@@ -106,6 +122,10 @@ def ask(target: Target | None, payload: Any) -> Generator[Any, Any, Any]:
         raise ConfigurationError(
             "features and models answer only inside a running app: in a test give the agent's function plain values"
         )
+    if target.foreseen is not None:
+        answer = target.foreseen.take(payload)
+        if answer is not UNFORESEEN:
+            return answer
     if InEventLoop.submit is not None:
         return (yield from InEventLoop.submit((target, payload)).__await__())
     return (yield (target, payload))

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from streamserve.dataflow.driving.effects import NEXT_EVENT, Next, Take
 
@@ -120,6 +120,18 @@ class Gathering:
         self.answers: list[Any] = [None] * parts
         self.open = parts
         self.error: Exception | None = None
+
+    def take(self, part: int, value: Any, error: Exception | None) -> None:
+        """Take in the answer to ``part``; of several errors the first counts."""
+        self.answers[part] = value
+        self.error = self.error or error
+        self.open -= 1
+
+
+class Foretold(NamedTuple):
+    """The answer to a part of a ``gather`` that need not be waited for."""
+
+    value: Any
 
 
 class Asked:

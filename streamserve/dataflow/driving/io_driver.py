@@ -13,8 +13,9 @@ from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.driving.driver import INSTANCES, Outcomes, agent_error, never_reads, outside_event, places
+from streamserve.dataflow.driving.driver import INSTANCES, Outcomes, places
 from streamserve.dataflow.driving.effects import Effect, Gather, InEventLoop, Next, Send, Take, Target
+from streamserve.dataflow.driving.faults import agent_error, never_reads, outside_event
 from streamserve.dataflow.driving.instances import Lots
 from streamserve.dataflow.driving.scope import EventScopes, current, finish_event
 from streamserve.dataflow.planning.nodes import Ordering
@@ -132,7 +133,7 @@ class IoDriver:
         self._open = len(batch)
         self._done = self._loop.create_future()
         await self._begun()
-        for row, place in enumerate(places(self._ordering, batch, self._list_size)):
+        for row, place in enumerate(places(self._ordering, batch, range(len(batch)), self._list_size)):
             self._tasks[place % len(self._tasks)].queue.append(row)
         for task in self._tasks:
             if task.queue:

@@ -7,7 +7,8 @@ from itertools import repeat
 from typing import Any, TypeAlias, cast
 
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driving.driver import AgentDriver, Outcomes, agent_error
+from streamserve.dataflow.driving.driver import AgentDriver, Outcomes
+from streamserve.dataflow.driving.faults import agent_error
 from streamserve.dataflow.driving.scope import BatchScope, within
 from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.features import FeatureJoin

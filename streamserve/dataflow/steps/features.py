@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 from operator import attrgetter
 from typing import Any, cast
@@ -11,7 +11,8 @@ from zlib import crc32
 import msgspec
 
 from streamserve.dataflow.batch import RecordBatch, coordinates_of
-from streamserve.dataflow.driving.effects import Answers
+from streamserve.dataflow.driving.effects import Answers, Ready
+from streamserve.dataflow.driving.foresight import Columns, Foreseen, fields_of
 from streamserve.dataflow.planning.nodes import FeaturesNode
 from streamserve.dataflow.steps.pushes import push_all
 from streamserve.errors import ConfigurationError, FeatureRowError
@@ -41,9 +42,12 @@ class FeatureJoin:
             name: attrgetter(node.entity_row.get(name, name)) for name in wanted
         }
         self._rows_used: list[tuple[int, FeatureBatch, int]] = []
+        self._fields = fields_of([node.entity_row.get(name, name) for name in wanted])
         self._asking: tuple[RecordBatch, Sequence[int]] | None = None
         self._used_before = 0
-        self.pusher = Pusher(reader)
+        self.foreseen: Ready | None = None
+        self._is_pushed_to = False
+        self._pusher = Pusher(reader)
 
     @property
     def feature_names(self) -> Collection[str]:
@@ -62,6 +66,17 @@ class FeatureJoin:
         ``rows`` are the events' rows in the step's batch, for the log and for ``windows``: the batch's windows, as each
         of its rows sees them.
         """
+        found, errors = self._look_up(events, times_ms, rows, windows)
+        self._note_used(found, ((row, index) for index, row in enumerate(rows) if index not in errors))
+        return found, errors
+
+    def _look_up(
+        self,
+        events: Sequence[Any],
+        times_ms: Sequence[int] | None,
+        rows: Sequence[int],
+        windows: Mapping[str, Sequence[Any]] | None,
+    ) -> tuple[FeatureBatch, dict[int, FeatureRowError]]:
         errors: dict[int, FeatureRowError] = {}
         try:
             found = self._read(events, times_ms)
@@ -70,9 +85,12 @@ class FeatureJoin:
             found = self._read_around(events, times_ms, errors)
         if self.node.windows:
             found = self._with_windows(found, windows or {}, rows)
-        if self.node.log_rate > 0:
-            self._rows_used.extend((row, found, index) for index, row in enumerate(rows) if index not in errors)
         return found, errors
+
+    def _note_used(self, found: FeatureBatch, used: Iterable[tuple[int, int]]) -> None:
+        """Keep for the log which rows were given to user code, and where in ``found`` they stand."""
+        if self.node.log_rate > 0:
+            self._rows_used.extend((row, found, index) for row, index in used)
 
     def _with_windows(
         self, found: FeatureBatch, windows: Mapping[str, Sequence[Any]], rows: Sequence[int]
@@ -145,10 +163,36 @@ class FeatureJoin:
         times_ms = batch.times_ms if batch is not None else None
         times = None if times_ms is None else list(map(times_ms.__getitem__, rows))
         found, errors = self.read(payloads, times, rows, batch.windows if batch is not None else None)
-        answers: list[Any] = list(map(BatchRow, repeat(found, len(payloads)), range(len(payloads))))
+        return Answers(self._answers(found, errors), errors)
+
+    def _answers(self, found: FeatureBatch, errors: dict[int, FeatureRowError]) -> list[Any]:
+        """Return the rows of ``found`` as agents see them, and add to ``errors`` what they cannot be."""
+        answers: list[Any] = list(map(BatchRow, repeat(found, found.size), range(found.size)))
         if self.node.row_type is not None:
             self._build(self.node.row_type, answers, errors)
-        return Answers(answers, errors)
+        return answers
+
+    def given(self, payload: Any) -> Sequence[Any] | None:
+        """Return the event that is asked for."""
+        return (payload,)
+
+    def foresee(self, columns: Columns, event: int, places: Mapping[int, int], batch: RecordBatch) -> Foreseen | None:
+        """Look up all of ``batch`` at once; see ``Foreseeing``."""
+        if self._is_pushed_to:
+            return None
+        events = columns[event]
+        found, errors = self._look_up(events, batch.times_ms, range(len(batch)), batch.windows)
+        answers = self._answers(found, errors)
+        return Foreseen(events, places, self._fields, answers, errors, found)
+
+    def settle(self, foreseen: Foreseen) -> None:
+        """Log the rows that were taken."""
+        self._note_used(foreseen.result, ((row, row) for row in foreseen.rows()))
+
+    def begin_push(self) -> Pusher:
+        """Return what answers a push; look-ups have to see it, so none is answered before it is asked any more."""
+        self._is_pushed_to, self.foreseen = True, None
+        return self._pusher
 
     def _build(self, row_type: type, rows: list[Any], errors: dict[int, FeatureRowError]) -> None:
         """Put instances of the user's type in the place of ``rows``; a row that it refuses is an error."""
@@ -250,6 +294,8 @@ class Pusher:
     """Answers ``features.push`` of agents; pushes come before the look-ups and predictions that wait beside them."""
 
     priority = -1
+
+    foreseen: Ready | None = None
 
     def __init__(self, reader: FeatureReader) -> None:
         self._reader = reader

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, TypeVar, cast
 
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driving.driver import agent_error
+from streamserve.dataflow.driving.faults import agent_error
 from streamserve.dataflow.lineage import UNKNOWN, Lineage, lineage_of
 from streamserve.dataflow.owning.groups import Group
 from streamserve.dataflow.planning.nodes import LabelsNode

@@ -9,7 +9,8 @@ from operator import attrgetter, is_, itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.driving.effects import Answers
+from streamserve.dataflow.driving.effects import Answers, Ready
+from streamserve.dataflow.driving.foresight import Columns, Foreseen, ForeseenRows, fields_of
 from streamserve.dataflow.planning.nodes import ModelNode
 from streamserve.errors import ConfigurationError, ModelRowError
 from streamserve.features.base import BatchRow, FeatureRow
@@ -49,19 +50,28 @@ class ModelScorer:
         self._known_positions: dict[tuple[object, ...], Mapping[str, int]] = {}
         self._observed_before = 0
         self.has_forgotten = False
+        self.foreseen: Ready | None = None
 
     def score(self, columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> Scores:
         """Score ``len(rows)`` rows given as columns; ``rows`` are their places in the step's batch."""
+        scores, seconds = self._run(columns, len(rows))
+        self._note_run(Observation(rows, columns, scores), seconds)
+        return scores
+
+    def _run(self, columns: Mapping[str, Sequence[Any]], size: int) -> tuple[Scores, float]:
+        """Return the scores, and the seconds that they took."""
         started = time.perf_counter()
         self._observer.entered("model", self.node.name)
         try:
-            scores = self.runner.predict(columns, len(rows))
+            scores = self.runner.predict(columns, size)
         finally:
             self._observer.left()
-        self._observer.model_run(self.node.name, len(rows), len(scores.errors), time.perf_counter() - started)
+        return scores, time.perf_counter() - started
+
+    def _note_run(self, seen: Observation, seconds: float) -> None:
+        self._observer.model_run(self.node.name, len(seen.rows), len(seen.scores.errors), seconds)
         if self._observed:
-            self._observations.append(Observation(rows, columns, scores))
-        return scores
+            self._observations.append(seen)
 
     def predictions(self, scores: Scores) -> list[Any]:
         """Return a ``Prediction`` for each row, or the ``ModelRowError`` that it got."""
@@ -81,6 +91,39 @@ class ModelScorer:
             return self._resolve_unlike(payloads, rows)
         scores = self.score(columns, rows)
         return Answers(self.predictions(scores), scores.errors)
+
+    def given(self, payload: Any) -> Sequence[Any] | None:
+        """Return the rows of ``payload``; ``None`` where it has keywords, which the agent computes."""
+        rows, values = payload
+        return None if values or isinstance(self.runner, TakesEverything) else rows
+
+    def foresee(self, columns: Columns, event: int, places: Mapping[int, int], batch: RecordBatch) -> Foreseen | None:
+        """Score all of ``batch`` at once; see ``Foreseeing``. Events go with feature rows alone, which stay."""
+        rows = tuple(column[0] for column in columns)
+        others = [row for position, row in enumerate(rows) if position != event]
+        if isinstance(rows[event], Mapping) or not all(type(row) is BatchRow for row in others):
+            return None
+        try:
+            positions = self._positions(rows, {})
+            inputs = _gathered(columns, positions)
+        except Exception:  # rows are not alike, or one of them is at fault: asking tells which
+            return None
+        fields = fields_of([name for name, position in positions.items() if position == event])
+        scores, seconds = self._run(inputs, len(batch))
+        answers = self.predictions(scores)
+        result = Observation(range(len(batch)), inputs, scores), seconds
+        return ForeseenRows(columns, event, places, fields, answers, scores.errors, result)
+
+    def settle(self, foreseen: Foreseen) -> None:
+        """Take the rows whose predictions were taken for those that were scored."""
+        seen, seconds = foreseen.result
+        rows = foreseen.rows()
+        if len(rows) < len(seen.rows):
+            columns = {name: _picked(column, rows) for name, column in seen.columns.items()}
+            outputs = {name: _picked(column, rows) for name, column in seen.scores.columns.items()}
+            seen = Observation(rows, columns, Scores(outputs, {}))
+        if rows:
+            self._note_run(seen, seconds)
 
     def _resolve_unlike(self, payloads: Sequence[Arguments], rows: Sequence[int]) -> Answers:
         """Answer predictions that were asked for in different ways; a row that lacks an input is refused."""
@@ -166,9 +209,7 @@ class ModelScorer:
             return _everything(payloads, self.runner.inputs)
         rows, values = payloads[0]
         given, keywords = zip(*payloads, strict=True)
-        readers = [_reader(column) for column in zip(*given, strict=True)]
-        positions = self._positions(rows, values)
-        columns = {name: readers[position](name) for name, position in positions.items()}
+        columns = _gathered(list(zip(*given, strict=True)), self._positions(rows, values))
         columns.update({name: list(map(itemgetter(name), keywords)) for name in values if name in self.runner.inputs})
         return columns
 
@@ -198,6 +239,12 @@ class ModelScorer:
         if not found and any(_is_free(row) for row in rows):
             raise ModelRowError(text)  # an object of free form lacks it, which another event's may have
         raise ConfigurationError(text)
+
+
+def _gathered(columns: Columns, positions: Mapping[str, int]) -> dict[str, Sequence[Any]]:
+    """Return each input by name, read from that of ``columns`` that has it."""
+    readers = [_reader(column) for column in columns]
+    return {name: readers[position](name) for name, position in positions.items()}
 
 
 def _everything(payloads: Sequence[Arguments], inputs: Iterable[str]) -> dict[str, Sequence[Any]]:

@@ -10,7 +10,7 @@ from bytewax.dataflow import Dataflow, Operator
 from bytewax.dataflow import Stream as BytewaxStream
 
 from streamserve.dataflow.batch import Failure, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driving.driver import agent_error
+from streamserve.dataflow.driving.faults import agent_error
 from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.policies import FailurePolicy
 from streamserve.dataflow.steps.writers import TopicWriter

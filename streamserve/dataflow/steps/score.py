@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from streamserve.codecs.base import RowEncoder
 from streamserve.dataflow.batch import Failure, InputRows, OutputColumns, RecordBatch, StepOutput, coordinates_of
-from streamserve.dataflow.driving.driver import Outcomes, agent_error
+from streamserve.dataflow.driving.driver import Outcomes
+from streamserve.dataflow.driving.faults import agent_error
 from streamserve.dataflow.planning.nodes import AgentNode
 from streamserve.dataflow.steps.agents import Side
 from streamserve.dataflow.steps.features import FeatureJoin

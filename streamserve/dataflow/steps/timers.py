@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from streamserve.dataflow.batch import Cause, DueTimers, FailedTimer, StepOutput, Tick
-from streamserve.dataflow.driving.driver import agent_error
 from streamserve.dataflow.driving.effects import Effect, InEventLoop, Send
+from streamserve.dataflow.driving.faults import agent_error
 from streamserve.dataflow.driving.io_driver import refusal_of, runs_for_agent
 from streamserve.dataflow.driving.scope import TimerScope, current
 from streamserve.dataflow.planning.nodes import KeyTimerNode, TableNode, TimerNode

@@ -30,7 +30,7 @@ outputs = app.topic(os.environ["PEER_OUTPUT"], key_type=bytes, value_type=bytes,
 
 
 @app.agent(inputs)
-async def copy(stream: faust.StreamT) -> None:
+async def copy(stream: faust.StreamT[bytes]) -> None:
     async for key, value in stream.items():
         await outputs.send(key=key, value=value)
 
@@ -38,7 +38,7 @@ async def copy(stream: faust.StreamT) -> None:
 if "PEER_SUBSCRIBED" in os.environ:
 
     @app.agent(outputs)
-    async def read_back(stream: faust.StreamT) -> None:  # pyright: ignore[reportUnusedFunction] - Faust has it
+    async def read_back(stream: faust.StreamT[bytes]) -> None:  # pyright: ignore[reportUnusedFunction] - Faust has it
         async for _ in stream.items():
             pass
 

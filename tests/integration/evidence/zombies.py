@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from confluent_kafka import KafkaException, Producer
 
+from streamserve.kafka.clients import transactional_ids
 from tests.integration.driving import Driver, WorkerProcess
 from tests.integration.evidence.owners import verdict
 from tests.integration.evidence.trials import SMALL, Evidence, Load, broker_of, chance_of, options, plain_driver
@@ -28,7 +29,7 @@ ROUND = 10
 BORNE = 5
 """After so many tries another worker is robbed: who is fenced again and again within a minute gives up."""
 SOME_TRANSACTIONS = 20 * int(SMALL["max_poll_records"])
-"""When so many records are committed, both ids have been used, in turn: by then they are the worker's again. Its first
+"""When so many records are committed, all ids have been used, in turn: by then they are the worker's again. Its first
 restart does not say so, for whoever asks for an id may be told to ask again, and fences the worker each time.
 """
 RATE = 2_000
@@ -78,7 +79,7 @@ def hijacked(driver: Driver, chance: random.Random, evidence: Evidence) -> None:
         worker_of(driver, "w0", **SMALL).stop()
     worker = _one(driver)
     noted = len(worker.lines)
-    thief = _thief(driver, f"{driver.app}.w0.{chance.randrange(2)}")
+    thief = _thief(driver, chance.choice(transactional_ids(driver.app, "w0")))
     with suppress(KafkaException):  # the worker may be quicker
         thief.begin_transaction()
         thief.produce(driver.output, b'{"uid": -1, "user": "", "partition": 0, "offset": 0, "owner": "thief"}', b"")

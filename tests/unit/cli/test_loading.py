@@ -29,8 +29,10 @@ def test_the_working_directory_is_searched(tmp_path: Path, monkeypatch: pytest.M
     ("name", "text"),
     [
         ("shop", "'shop' is not MODULE:APP: write for example flights:app"),
-        ("no_such_module:app", "no module 'no_such_module'"),
-        ("streamserve.no_such_module:app", "no module 'streamserve.no_such_module'"),
+        ("no_such_module:app", "run this in the folder that holds no_such_module/ or no_such_module.py"),
+        ("streamserve.no_such_module:app", "no module 'streamserve.no_such_module': 'streamserve' is found, but"),
+        ("bees/hives.py:app", "'bees/hives.py:app' names a file: write bees.hives:app"),
+        ("./bees.py", "'./bees.py' names a file: write bees:app"),
         ("shop_of_tests:other", "module 'shop_of_tests' has no 'other'; apps in it: app"),
         ("shop_of_tests:clicks", "has 'clicks', but it is a Topic; apps in it: app"),
     ],
@@ -41,6 +43,14 @@ def test_a_name_that_leads_to_no_app_is_wrong_usage(name: str, text: str) -> Non
         load_app(name)
     assert text in raised.value.message
     assert CliRunner().invoke(main, ["graph", name]).exit_code == 2
+
+
+def test_who_is_inside_of_the_package_is_told_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "orchard" / "models").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "orchard" / "models")
+    with pytest.raises(typer.BadParameter) as raised:
+        load_app("orchard.app:app")
+    assert raised.value.message.endswith(f"run this in {tmp_path}")
 
 
 @pytest.mark.parametrize("text", ["import no_such_package", "1 / 0", "def f(:"])

@@ -70,6 +70,15 @@ def test_an_error_of_ours_is_told_without_a_traceback(monkeypatch: pytest.Monkey
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "Error: topic [x] is full: empty it\n")
 
 
+def test_what_an_error_advises_names_the_app(monkeypatch: pytest.MonkeyPatch, shop: str) -> None:
+    def refuse(*_: object) -> None:
+        raise StreamserveError("no topic: 'streamserve topics create MODULE:APP' creates it")
+
+    monkeypatch.setattr("streamserve.dataflow.render.as_text", refuse)
+    result = CliRunner().invoke(main, ["graph", shop])
+    assert result.stderr == f"Error: no topic: 'streamserve topics create {shop}' creates it\n"
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = f"import sys, streamserve.cli; print(sorted(set(sys.modules) & set({HEAVY!r})))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

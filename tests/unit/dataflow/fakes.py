@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamserve.dataflow.batch import RecordBatch
-from streamserve.dataflow.driving.effects import Answers
+from streamserve.dataflow.driving.effects import Answers, Ready
 from streamserve.errors import FeatureRowError
 
 
@@ -77,6 +77,7 @@ class FakeTarget:
     refuses: frozenset[Any] = frozenset()
     sizes: list[int] = field(default_factory=list[int])
     forgotten: list[int] = field(default_factory=list[int])
+    foreseen: Ready | None = None
 
     def resolve(self, payloads: Sequence[Any], rows: Sequence[int], batch: RecordBatch | None) -> Answers:
         assert batch is not None

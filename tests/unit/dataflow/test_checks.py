@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel
 from river.drift import ADWIN
 from river.drift.binary import DDM
 
-from streamserve import App, Batch, Binary, Prediction, Record, Regression, Stream, Topic
+from streamserve import App, Batch, Binary, Classification, Prediction, Record, Regression, Stream, Topic
 from streamserve.dataflow.checks import Problem, check, problem_of
 from streamserve.errors import PlanError
 from streamserve.inference.manifest import (
@@ -324,6 +324,11 @@ def test_a_model_that_answers_otherwise_than_declared_is_found(sound: Trips) -> 
     assert "Regression needs 'value'" in only(sound.check()).what
 
 
+def test_of_an_output_that_does_not_fit_the_one_that_does_is_named(sound: Trips) -> None:
+    reading(sound).app.model("late", output=Classification)
+    assert only(sound.check()).remedy == "declare output=Binary, the answer of a model of two classes"
+
+
 def test_a_changed_model_file_is_found(sound: Trips, registry: Path) -> None:
     reading(sound).app.model("late", output=Binary)
     file = registry / "late" / "1" / MODEL_FILE
@@ -390,6 +395,21 @@ def test_the_prediction_goes_before_the_event(sound: Trips) -> None:
     assert [problem.what for problem in sound.check()] == [
         "output field 'probability' is in the prediction and in the event; the prediction is taken",
         "output field 'version' is in its lineage and in the event; its lineage is taken",
+    ]
+
+
+def test_output_fields_of_other_types_than_what_fills_them_are_found(sound: Trips) -> None:
+    class Told(BaseModel):
+        trip_id: int
+        distance: str
+        label: str
+        probability: float | None
+        version: int
+
+    scoring(sound, to=sound.app.topic("told", Told, key="trip_id"))
+    assert [problem.what for problem in sound.check()] == [
+        "output field 'distance' is str, and the event gives float",
+        "output field 'label' is str, and the prediction gives bool",
     ]
 
 

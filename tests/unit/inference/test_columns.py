@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from streamserve.inference.columns import ColumnReader
 from streamserve.inference.manifest import InputSpec, InputType
 
+MISSING = 'is missing: give it, or publish the model with missing="nan" or a default for it'
+
 
 class Colour(StrEnum):
     RED = "red"
@@ -55,8 +57,8 @@ def test_values_of_the_inputs_kind_are_taken(kind: InputType, values: Any, expec
         ("bool", 1, "is of type int, not bool"),
         ("str", 1, "is of type int, not str"),
         ("str", b"a", "is of type bytes, not str"),
-        ("str", None, "is missing"),
-        ("int", math.nan, "is missing"),
+        ("str", None, MISSING),
+        ("int", math.nan, MISSING),
     ],
 )
 def test_a_value_of_another_kind_is_refused_alone(kind: InputType, value: object, rule: str) -> None:
@@ -78,7 +80,7 @@ def test_a_missing_value_becomes_what_the_manifest_says() -> None:
 def test_integers_of_a_float_array_are_not_cut_off() -> None:
     assert read("int", np.array([1.5, math.nan, 2.0]))[1] == {
         0: "input 'x' is of type float, not int",
-        1: "input 'x' is missing",
+        1: f"input 'x' {MISSING}",
         2: "input 'x' is of type float, not int",
     }
 

@@ -115,7 +115,7 @@ def test_each_bad_row_is_refused_with_its_input_and_rule(tmp_path: Path) -> None
         2: "input 'wind' is of type str, not float",
         3: "input 'wind' is infinite or too large for float32",
         4: "input 'hour' is above the maximum 23.0",
-        5: "input 'hour' is missing",
+        5: "input 'hour' is missing: give it, or publish the model with missing=\"nan\" or a default for it",
         6: "input 'hour' is an integer beyond the range of a 64-bit int",
         7: "input 'carrier' is of type int, not str",
     }

@@ -45,6 +45,15 @@ def test_a_label_is_a_probability_above_the_threshold() -> None:
     assert read(spec, y=array)[0] == {"label": [False, True], "probability": [third, 0.5]}
 
 
+def test_a_probability_that_rounding_carried_over_the_edge_is_clipped() -> None:
+    over, under = np.nextafter(np.float32(1), np.float32(2)), np.float32(-1e-9)
+    assert float(over) > 1
+    found, faults = read(BinaryOutput(probability=Y), y=np.array([over, under, 0.25], np.float32))
+    assert (found, faults) == ({"label": [True, False, False], "probability": [1.0, 0.0, 0.25]}, {})
+    many, _ = read(ClassificationOutput(probabilities=Y, classes=("a", "b")), y=np.array([[over, under]]))
+    assert many == {"label": ["a"], "probabilities": [{"a": 1.0, "b": 0.0}]}
+
+
 def test_the_first_most_probable_class_is_the_label() -> None:
     array = np.array([[0.25, 0.5, 0.25], [0.5, 0.5, 0.0]], np.float32)
     columns, _ = read(ClassificationOutput(probabilities=Y, classes=("a", "b", "c")), y=array)

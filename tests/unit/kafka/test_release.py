@@ -8,7 +8,7 @@ from contextlib import suppress
 from socket import create_server
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamserve.kafka.release import metadata_level, parse_answer, release_of
@@ -38,6 +38,7 @@ def test_an_answer_without_it_or_with_an_error_says_nothing() -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02")  # a number of 64 bits
 def test_bytes_of_another_protocol_are_refused_or_say_nothing(noise: bytes) -> None:
     with suppress(struct.error, IndexError, UnicodeDecodeError):
         assert parse_answer(struct.pack(">ih", 1, 0) + noise) is None or b"metadata.version" in noise

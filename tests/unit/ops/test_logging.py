@@ -95,6 +95,17 @@ def test_a_sum_is_told_by_later_progress(observer: LoggingObserver, log: Recorde
     assert log.lines[1:] == [("warning", "recovering", {"reason": "TransactionAborted", "message": "why", "times": 2})]
 
 
+def test_all_that_was_restored_is_told_before_readiness(observer: LoggingObserver, log: Recorder) -> None:
+    for group in ("predict/0", "predict/1", "predict/2"):
+        observer.restored(group, 0.5)
+    observer.ready(True, "")
+    assert [(event, fields.get("groups")) for _, event, fields in log.lines] == [
+        ("state restored", 1),
+        ("state restored", 2),
+        ("ready", None),
+    ]
+
+
 def test_state_changes_are_told(observer: LoggingObserver, log: Recorder) -> None:
     observer.opening_features("delay_v1")
     observer.joining("flights")

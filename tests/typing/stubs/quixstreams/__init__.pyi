@@ -1,8 +1,10 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 class Topic: ...
 
 class StreamingDataFrame:
+    def apply(self, func: Callable[[dict[str, Any]], dict[str, Any]]) -> StreamingDataFrame: ...
     def to_topic(self, topic: Topic) -> StreamingDataFrame: ...
 
 class Application:

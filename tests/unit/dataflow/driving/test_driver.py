@@ -278,10 +278,12 @@ def test_a_look_up_given_up_on_with_io_disturbs_nobody() -> None:
 @KINDS
 def test_closing_ends_the_instances_at_their_await(kind: str) -> None:
     ended: list[str] = []
+    features = FakeTarget("features")
 
     async def agent(stream: Stream[int]) -> AsyncIterator[int]:
         try:
             async for event in stream:
+                await ask(features, event)
                 yield event
         finally:
             ended.append("ended")
@@ -296,7 +298,7 @@ def test_closing_ends_the_instances_at_their_await(kind: str) -> None:
 
 def test_keys_are_shared_out_evenly() -> None:
     keys = [b"%d" % (row % 100) for row in range(200)]
-    assert list(places("key", batch_of(range(200), keys=keys))) == [*range(100), *range(100)]
+    assert list(places("key", batch_of(range(200), keys=keys), range(200))) == [*range(100), *range(100)]
 
 
 @KINDS
@@ -317,8 +319,8 @@ def test_a_failed_event_takes_none_of_its_instances_others_with_it(kind: str) ->
 
 def test_rows_of_a_key_go_to_one_place_and_null_keys_spread() -> None:
     batch = batch_of(range(4), keys=[b"a", None, b"a", None], partitions=[3, 4, 3, 4])
-    by_key = places("key", batch)
+    by_key = places("key", batch, range(4))
     assert by_key[0] == by_key[2]
     assert by_key[1] != by_key[3]
-    assert list(places("partition", batch)) == [3, 4, 3, 4]
-    assert list(places("unordered", batch)) == [0, 1, 2, 3]
+    assert list(places("partition", batch, range(4))) == [3, 4, 3, 4]
+    assert list(places("unordered", batch, range(4))) == [0, 1, 2, 3]
